@@ -1,0 +1,89 @@
+/**
+ * The capture contract: what adapters see of the recorder, and what the composition root gives to it.
+ * Nothing here waits for I/O and nothing throws into the host.
+ */
+import type { Message, ModelCall, Reward, Split, ToolResult, Trajectory } from '../trajectory/records.ts';
+
+/** What an adapter reports of one model call. Values are taken by reference and must not be changed afterwards. */
+export interface CallStart {
+  readonly adapter: string;
+  readonly specification?: string;
+  readonly requestedModel: string;
+  readonly provider?: string;
+  readonly policy: string | null;
+  readonly propensity: number;
+  readonly identity?: { readonly baseDigest: string; readonly tokenizerDigest: string; readonly chatTemplateDigest: string };
+  /** Builds the OpenAI-style messages lazily, off the hot path. May throw: then the call is kept without them. */
+  readonly messages: () => readonly Message[];
+  readonly tools: () => readonly unknown[];
+  readonly parameters: () => Readonly<Record<string, unknown>>;
+  readonly streamed: boolean;
+}
+
+/** What came back; every field that is known. `message` is built lazily as in CallStart. */
+export interface CallEnd {
+  readonly outcome: ModelCall['outcome'];
+  readonly message?: () => Message | null;
+  readonly responseId?: string;
+  readonly respondedModel?: string;
+  readonly finishReason?: string;
+  readonly usage?: { readonly inputTokens?: number; readonly outputTokens?: number };
+  readonly tokens?: {
+    readonly promptIds: readonly number[];
+    readonly completionIds: readonly number[];
+    readonly logprobs: readonly (number | null)[];
+  };
+  /** Marks a call that the incumbent answered because the policy failed. */
+  readonly fallback?: boolean;
+}
+
+/** A call in flight. `end` counts once; later calls are ignored. */
+export interface OpenCall {
+  readonly id: string;
+  firstToken(): void;
+  /** Replaces what a partial record would hold if nothing more came (streams). Cheap: a reference. */
+  partial(end: Omit<CallEnd, 'outcome'>): void;
+  end(end: CallEnd): void;
+}
+
+export interface RunOptions {
+  readonly scenario?: string;
+  readonly groupId?: string;
+  readonly split?: Split;
+  readonly threadId?: string;
+  readonly messageId?: string;
+  readonly metadata?: Readonly<Record<string, unknown>>;
+}
+
+/** The current trajectory. */
+export interface Run {
+  readonly id: string;
+  readonly policy: string | null;
+  startCall(start: CallStart): OpenCall;
+  toolResult(result: Omit<ToolResult, 'kind' | 'index' | 'at'>): void;
+  /** Raw tool-call arguments by tool call id, as sampled: the policy model replays them verbatim. */
+  readonly rawArguments: Map<string, string>;
+  metric(name: string, value: number): void;
+  /** Closes the run: calls still open become partial records. Idempotent. Gives the finished trajectory. */
+  finish(outcome?: Trajectory['outcome']): Trajectory;
+}
+
+/** Where finished trajectories go. Returns at once; drops are counted by reason. */
+export interface TrajectorySink {
+  accept(trajectory: Trajectory): void;
+  reward(reward: Reward): void;
+  flush(options?: { readonly timeoutMs?: number }): Promise<{ readonly complete: boolean }>;
+  counters(): CaptureCounters;
+  close(options?: { readonly timeoutMs?: number }): Promise<void>;
+}
+
+export interface CaptureCounters {
+  readonly accepted: number;
+  readonly stored: number;
+  /** By reason: 'queue-full', 'store-failed', 'invalid', 'closed'. Whole trajectories only. */
+  readonly dropped: Readonly<Record<string, number>>;
+  readonly queued: number;
+  readonly queuedBytes: number;
+  /** Faults of ours that were swallowed to spare the host, by place. */
+  readonly faults: Readonly<Record<string, number>>;
+}

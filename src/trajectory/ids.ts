@@ -1,0 +1,31 @@
+import { z } from 'zod';
+
+/** Ids are branded, because many strings pass through and must not mix. */
+export const trajectoryId = z.string().min(1).max(200).brand<'TrajectoryId'>();
+export const modelCallId = z.string().min(1).max(200).brand<'ModelCallId'>();
+
+export type TrajectoryId = z.infer<typeof trajectoryId>;
+export type ModelCallId = z.infer<typeof modelCallId>;
+
+/** Names of projects, models and adapters: safe as a folder name and in a URL. */
+export const namePattern = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+
+/** A policy: base model + one adapter step, `name@step`. */
+export const policyIdPattern = /^([a-z0-9][a-z0-9._-]{0,63})@(\d+)$/;
+
+export interface PolicyRef {
+  readonly name: string;
+  readonly step: number;
+}
+
+/** `{name: 'triage', step: 3}` → `triage@3`, the immutable name under which the step is served. */
+export function policyId(ref: PolicyRef): string {
+  return `${ref.name}@${String(ref.step)}`;
+}
+
+/** `triage@3` → `{name: 'triage', step: 3}`; undefined where the text is no policy id. */
+export function parsePolicyId(text: string): PolicyRef | undefined {
+  const match = policyIdPattern.exec(text);
+  if (match?.[1] === undefined || match[2] === undefined) return undefined;
+  return { name: match[1], step: Number(match[2]) };
+}
