@@ -1,26 +1,36 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Route, Router } from '../capture/route.ts';
+
+const incumbent: Route = { kind: 'incumbent', propensity: 1 };
+
+/** One storage over duplicate copies of the package, as for the run scope. */
+const key = Symbol.for('apprentice.route.1');
+const shared = globalThis as { [key]?: AsyncLocalStorage<Route> };
+const pinned = (shared[key] ??= new AsyncLocalStorage<Route>());
+
 /**
- * Chooses who answers a trajectory: the incumbent (the model that the user's agent uses today) or a policy. Chosen
- * once per trajectory and pinned, so that a trajectory finishes on the policy that it began with.
+ * Routes that can be set for everybody (`serve`, a policy goes live) and pinned for what one function starts (`pin`,
+ * rollouts and evaluation on one step).
  */
-import type { Endpoint } from '../backends/backend.ts';
+export class PolicyRouter implements Router {
+  #live: Route = incumbent;
 
-export type Route =
-  | { readonly kind: 'incumbent'; readonly propensity: number }
-  | {
-      readonly kind: 'policy';
-      /** `name@step`, or `base`. */
-      readonly policy: string;
-      readonly step: number;
-      readonly propensity: number;
-      readonly endpoint: (signal?: AbortSignal) => Promise<Endpoint>;
-      /** What to do when the policy cannot answer: fail the call (training), or let the incumbent answer. */
-      readonly onFailure: 'throw' | 'incumbent';
-    };
+  choose(): Route {
+    return pinned.getStore() ?? this.#live;
+  }
 
-export interface Router {
-  /** Never throws and never waits: what cannot be decided goes to the incumbent. */
-  choose(): Route;
+  /** From now on, trajectories that begin outside `pin` take this route. */
+  serve(route: Route): void {
+    this.#live = route;
+  }
+
+  /** Back to the user's own model: the way out. */
+  serveIncumbent(): void {
+    this.#live = incumbent;
+  }
+
+  /** Runs `start` so that each trajectory that begins in it takes `route`. */
+  pin<T>(route: Route, start: () => T): T {
+    return pinned.run(route, start);
+  }
 }
-
-/** Sends everything to the incumbent: records only. */
-export const recordOnly: Router = { choose: () => ({ kind: 'incumbent', propensity: 1 }) };
