@@ -1,0 +1,61 @@
+"""`python -m apprentice_sidecar --model FOLDER_OR_HUB_ID`: serve and train until standard input ends."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import socket
+import sys
+
+from . import PROTOCOL_VERSION
+from .errors import SidecarError
+from .supervise import watch_lifeline
+
+
+def say(event: str, **fields: object) -> None:
+    """One JSON line for the owner."""
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def main() -> int:
+    """Starts the sidecar; the exit code."""
+    parser = argparse.ArgumentParser(prog="apprentice_sidecar", description=__doc__)
+    parser.add_argument("--model", required=True, help="folder or hub id of the base model")
+    parser.add_argument("--threads", type=int, default=None, help="OpenMP threads for torch")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    options = parser.parse_args()
+    token = os.environ.get("APPRENTICE_SIDECAR_TOKEN", "")
+    if len(token) < 16:
+        say("failed", code="no_token", message="APPRENTICE_SIDECAR_TOKEN is missing or short.",
+            fix="Give at least 16 characters of randomness.")  # fmt: skip
+        return 1
+    watch_lifeline()
+    say("progress", stage="import", message="loading torch")
+    import uvicorn
+
+    from .base_model import load_base
+    from .server.app import Sidecar
+
+    say("progress", stage="model", message=f"loading {options.model}")
+    try:
+        base = load_base(options.model, dtype=options.dtype, threads=options.threads)
+    except SidecarError as error:
+        say("failed", code=error.code, message=error.message, fix=error.fix)
+        return 1
+    instance = secrets.token_hex(8)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    app = Sidecar(base, token=token, instance=instance).app()
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+    listener.listen(512)
+    port = listener.getsockname()[1]
+    # The socket listens already: whoever connects after this line is answered once the loop runs.
+    say("ready", protocol=PROTOCOL_VERSION, port=port, pid=os.getpid(), instance=instance)
+    server.run(sockets=[listener])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

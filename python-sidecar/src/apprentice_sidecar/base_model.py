@@ -1,0 +1,99 @@
+"""Loads a base model, says what it is, and grows module trees that share its weights."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from .errors import SidecarError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A frozen causal language model with its tokenizer and digests of what they are made of."""
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    digest: str
+    tokenizer_digest: str
+    chat_template_digest: str
+    context_length: int
+    dtype: str
+
+
+def load_base(model: str, *, dtype: str = "float32", threads: int | None = None) -> BaseModel:
+    """Loads `model`, a folder or hub id, from safetensors only; no code that comes with a model is run.
+
+    `threads`: OpenMP threads for torch; None leaves torch's choice.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            model, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa"
+        )
+        tokenizer: Any = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise SidecarError(
+            "base_model_unloadable",
+            f"The base model {model!r} cannot be loaded: {error}.",
+            fix="Give a folder or hub id of a causal language model in Hugging Face format with safetensors weights.",
+            param="model",
+        ) from error
+    if not tokenizer.chat_template:
+        raise SidecarError(
+            "no_chat_template",
+            f"The tokenizer of {model!r} has no chat template.",
+            fix="Use an instruction-tuned model, or put a chat_template.jinja beside its tokenizer.",
+            param="model",
+        )
+    loaded.eval()
+    loaded.requires_grad_(False)
+    return BaseModel(
+        name=model,
+        model=loaded,
+        tokenizer=tokenizer,
+        digest=_weights_digest(loaded),
+        tokenizer_digest=_digest(tokenizer.backend_tokenizer.to_str()),
+        chat_template_digest=_digest(json.dumps(tokenizer.chat_template)),
+        context_length=_context_length(loaded),
+        dtype=dtype,
+    )
+
+
+def fork_tree(model: PreTrainedModel) -> PreTrainedModel:
+    """A second module tree whose parameters are the very tensors of `model`.
+
+    LoRA modules put into one tree are not in the other; tied embeddings stay tied; no memory is copied.
+    """
+    memo: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
+    memo.update({id(buffer): buffer for buffer in model.buffers()})
+    return copy.deepcopy(model, memo)
+
+
+def _context_length(model: Any) -> int:
+    return int(getattr(model.config, "max_position_embeddings", None) or 2048)
+
+
+def _weights_digest(model: PreTrainedModel) -> str:
+    """SHA-256 over names, shapes and bytes of all parameters: the same for a folder and its copy elsewhere."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        digest.update(f"{name}:{tuple(parameter.shape)}:{parameter.dtype}".encode())
+        digest.update(memoryview(parameter.detach().contiguous().view(torch.uint8).numpy().reshape(-1)))
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _digest(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+

@@ -1,0 +1,127 @@
+"""The policy-gradient loss, in plain torch, the same for every engine. All arithmetic is in float32.
+
+T is the number of trained tokens. `new`: log-probabilities under the weights being trained; `old`: under the policy
+that sampled; where the sampler gave none, old is `new` without a gradient, which makes the ratio 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """What the loss is made of; see docs/sidecar-protocol.md for each number."""
+
+    kind: Literal["cispo", "ppo"] = "cispo"
+    clip_low: float = 1.0
+    clip_high: float = 4.0
+    importance_sampling: Literal["token", "sequence"] = "token"
+    kl_coefficient: float = 0.0
+    truncated_importance_sampling: float | None = None
+    entropy_coefficient: float = 0.0
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Per trained token, T each: the sampler's logprob (NaN where missing), advantage, weight and row number."""
+
+    old: Tensor
+    advantages: Tensor
+    weights: Tensor
+    rows: Tensor
+
+
+@dataclass(frozen=True)
+class LossResult:
+    """`total` is a sum over tokens, to be divided by the summed weight of the whole gradient step."""
+
+    total: Tensor
+    #: sums over tokens, for means over several packs
+    sums: dict[str, float]
+    #: largest |new − old| over tokens that have an old
+    gap_max: float
+
+
+def token_logprobs(
+    hidden: Tensor, targets: Tensor, head: Callable[[Tensor], Tensor], *, chunk: int = 512
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities (T) of `targets` (T) and entropies (T) from hidden states (T × H), in chunks.
+
+    The logits of a chunk are thrown away and computed again in the backward pass, so that memory is chunk × vocabulary
+    instead of T × vocabulary. `head` maps hidden states to logits, soft caps and scales included.
+    """
+
+    def one(part: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        logprobs = torch.log_softmax(head(part).float(), dim=-1)
+        entropy = -(logprobs.exp() * logprobs).sum(-1)
+        return logprobs.gather(-1, ids[:, None])[:, 0], entropy
+
+    chosen: list[Tensor] = []
+    entropies: list[Tensor] = []
+    for start in range(0, len(targets), chunk):
+        part, ids = hidden[start : start + chunk], targets[start : start + chunk]
+        logprobs, entropy = checkpoint(one, part, ids, use_reentrant=False) if part.requires_grad else one(part, ids)
+        chosen.append(logprobs)
+        entropies.append(entropy)
+    return torch.cat(chosen), torch.cat(entropies)
+
+
+def policy_loss(
+    new: Tensor, entropy: Tensor, batch: TokenBatch, settings: LossSettings, *, base: Tensor | None = None
+) -> LossResult:
+    """The loss summed over T tokens, each times its weight.
+
+    CISPO (MiniMax-M1, arXiv 2506.13585): −sg(clip(ratio, 1 − low, 1 + high)) · A · new.
+    PPO (arXiv 1707.06347): −min(ratio · A, clip(ratio, 1 − low, 1 + high) · A).
+    Sequence level (GSPO, arXiv 2507.18071): ratio = exp(mean over the row of new − old).
+    KL to the base: A += coefficient · (mean(kl) − kl), with kl = new − base, detached.
+    Truncated importance sampling: the loss times min(exp(new − old), cap), detached.
+    """
+    new = new.float()
+    known = ~torch.isnan(batch.old)
+    old = torch.where(known, batch.old, new.detach())
+    difference = new - old
+    if settings.importance_sampling == "sequence":
+        difference = _mean_by_row(difference, batch.rows)
+    ratio = difference.exp()
+    advantages = batch.advantages
+    kl = torch.zeros_like(new) if base is None else (new - base).detach()
+    if settings.kl_coefficient != 0.0:
+        advantages = advantages + settings.kl_coefficient * (kl.mean() - kl)
+    clipped = ratio.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high)
+    if settings.kind == "cispo":
+        losses = -clipped.detach() * advantages * new
+    else:
+        losses = -torch.minimum(ratio * advantages, clipped * advantages)
+    if settings.truncated_importance_sampling is not None:
+        losses = losses * (new - old).detach().exp().clamp(max=settings.truncated_importance_sampling)
+    policy = (losses * batch.weights).sum()
+    total = policy - settings.entropy_coefficient * (entropy * batch.weights).sum()
+    gaps = (new.detach() - batch.old)[known].abs()
+    sums = {
+        "loss": float(total.detach()),
+        "policy_loss": float(policy.detach()),
+        "kl": float(kl.sum()),
+        "entropy": float(entropy.detach().sum()),
+        "ratio_mean": float(ratio.detach().sum()),
+        "clip_fraction": float((clipped != ratio).float().sum()),
+        "logprob_gap": float(gaps.sum()),
+        "known": float(known.sum()),
+    }
+    return LossResult(total, sums, float(gaps.max()) if len(gaps) else 0.0)
+
+
+def _mean_by_row(values: Tensor, rows: Tensor) -> Tensor:
+    """Each value replaced by the mean of its row."""
+    _, index = torch.unique(rows, return_inverse=True)
+    count = int(index.max()) + 1 if len(index) else 0
+    sums = torch.zeros(count, dtype=values.dtype).index_add(0, index, values)
+    lengths = torch.zeros(count, dtype=values.dtype).index_add(0, index, torch.ones_like(values))
+    return (sums / lengths)[index]

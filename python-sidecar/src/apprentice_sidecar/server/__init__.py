@@ -1,0 +1,1 @@
+"""The HTTP side: routes, security and the shapes of answers."""

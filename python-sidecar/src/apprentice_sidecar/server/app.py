@@ -1,0 +1,178 @@
+"""The routes of docs/sidecar-protocol.md."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from .. import PROTOCOL_VERSION
+from ..base_model import BaseModel
+from ..errors import SidecarError
+from ..protocol import ChatRequest, LoadAdapter, TrainingJobRequest, UnloadAdapter, parse
+from ..serving.engine import Engine
+from ..training.jobs import Job, TrainingJobs
+from ..training.trainer import peak_memory_bytes
+from . import security
+from .chat import ChatService, Exchange
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Sidecar:
+    """Everything that the routes need, and the routes."""
+
+    def __init__(self, base: BaseModel, *, token: str, instance: str) -> None:
+        self._base = base
+        self._token = token
+        self._instance = instance
+        self._created = int(time.time())
+        self.engine = Engine(base)
+        self.jobs = TrainingJobs(base)
+        self._chat = ChatService(base, self.engine)
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        routes: list[tuple[str, str, Handler]] = [
+            ("GET", "/health", self._health),
+            ("GET", "/v1/models", self._models),
+            ("POST", "/v1/chat/completions", self._completions),
+            ("POST", "/v1/load_lora_adapter", self._load),
+            ("POST", "/v1/unload_lora_adapter", self._unload),
+            ("POST", "/training/jobs", self._start_job),
+            ("GET", "/training/jobs/{job_id}", self._get_job),
+            ("GET", "/training/jobs/{job_id}/events", self._job_events),
+            ("POST", "/training/jobs/{job_id}/cancel", self._cancel_job),
+        ]
+        return Starlette(routes=[Route(path, self._guarded(handler), methods=[method])
+                                 for method, path, handler in routes])  # fmt: skip
+
+    def _guarded(self, handler: Handler) -> Handler:
+        async def guarded(request: Request) -> Response:
+            try:
+                security.check(request, self._token)
+                return await handler(request)
+            except SidecarError as error:
+                return JSONResponse(error.to_body(), status_code=error.http_status)
+
+        return guarded
+
+    async def _health(self, _: Request) -> Response:
+        job = self.jobs.current()
+        return JSONResponse(
+            {
+                "status": "ok",
+                "protocol": PROTOCOL_VERSION,
+                "instance": self._instance,
+                "engine": "cpu",
+                "base_model": self._base.name,
+                "base_digest": self._base.digest,
+                "tokenizer_digest": self._base.tokenizer_digest,
+                "chat_template_digest": self._base.chat_template_digest,
+                "context_length": self._base.context_length,
+                "dtype": self._base.dtype,
+                "models": ["base", *(one.name for one in self.engine.names)],
+                "training": None if job is None else {"job_id": job},
+                "stats": {
+                    "requests_running": self.engine.running,
+                    "requests_waiting": self.engine.waiting,
+                    "generated_tokens": self.engine.generated,
+                    "peak_memory_bytes": peak_memory_bytes(),
+                },
+            }
+        )
+
+    async def _models(self, _: Request) -> Response:
+        common = {"object": "model", "created": self._created, "owned_by": "apprentice",
+                  "max_model_len": self._base.context_length}  # fmt: skip
+        data = [{"id": "base", "root": self._base.name, "parent": None, **common}]
+        data += [{"id": one.name, "root": str(one.folder), "parent": "base", **common} for one in self.engine.names]
+        return JSONResponse({"object": "list", "data": data})
+
+    async def _completions(self, request: Request) -> Response:
+        exchange = self._chat.begin(parse(ChatRequest, await _body(request)))
+        if exchange.request.stream:
+            return StreamingResponse(_cancelling(exchange), media_type="text/event-stream")
+        answer = asyncio.ensure_future(exchange.answer())
+        gone = asyncio.ensure_future(_disconnected(request))
+        try:
+            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return JSONResponse(answer.result())
+            return Response(status_code=499)
+        finally:
+            exchange.cancel()
+            answer.cancel()
+            gone.cancel()
+
+    async def _load(self, request: Request) -> Response:
+        wanted = parse(LoadAdapter, await _body(request))
+        served = await asyncio.wrap_future(self.engine.publish(wanted.lora_name, Path(wanted.lora_path)))
+        return JSONResponse({"status": "published", "canary": served.canary})
+
+    async def _unload(self, request: Request) -> Response:
+        wanted = parse(UnloadAdapter, await _body(request))
+        await asyncio.wrap_future(self.engine.retire(wanted.lora_name))
+        return JSONResponse({"status": "unloaded"})
+
+    async def _start_job(self, request: Request) -> Response:
+        body = await _body(request)
+        job = await asyncio.to_thread(lambda: self.jobs.start(parse(TrainingJobRequest, body)))
+        return JSONResponse({"job_id": job.job_id, "status": job.status}, status_code=202)
+
+    async def _get_job(self, request: Request) -> Response:
+        return JSONResponse(self.jobs.get(request.path_params["job_id"]).describe())
+
+    async def _job_events(self, request: Request) -> Response:
+        job = self.jobs.get(request.path_params["job_id"])
+        after = request.query_params.get("after", "0")
+        if not after.isdecimal():
+            raise SidecarError("invalid_request", f"after is {after!r}.", fix="Give a whole number.", param="after")
+        return StreamingResponse(self._follow(job, int(after)), media_type="text/event-stream")
+
+    async def _follow(self, job: Job, after: int) -> AsyncIterator[str]:
+        while True:
+            running = job.status == "running"
+            events = await asyncio.to_thread(self.jobs.wait_for_events, job, after, 10.0)
+            for event in events:
+                yield f"data: {json.dumps(event)}\n\n"
+            after += len(events)
+            if not events:
+                if not running:
+                    return
+                yield ": still running\n\n"
+
+    async def _cancel_job(self, request: Request) -> Response:
+        self.jobs.cancel(request.path_params["job_id"])
+        return JSONResponse({"status": "cancelling"})
+
+
+async def _body(request: Request) -> Any:
+    try:
+        return json.loads(await request.body())
+    except (ValueError, ClientDisconnect) as error:
+        raise SidecarError("invalid_json", f"The body is not JSON: {error}.", fix="Send a JSON object.") from error
+
+
+async def _disconnected(request: Request) -> None:
+    while not await request.is_disconnected():
+        await asyncio.sleep(0.1)
+
+
+async def _cancelling(exchange: Exchange) -> AsyncIterator[str]:
+    """The exchange's events; leaving early, as an abandoned connection does, cancels it."""
+    try:
+        async for event in exchange.events():
+            yield event
+    except SidecarError as error:
+        yield f"data: {json.dumps(error.to_body())}\n\n"
+    finally:
+        exchange.cancel()

@@ -1,0 +1,1 @@
+"""Serves the base model and adapter steps on the CPU, many requests at a time."""

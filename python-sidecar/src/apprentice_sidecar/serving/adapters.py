@@ -1,0 +1,168 @@
+"""The serving tree: the base model with every adapter step that is served. Used by the engine's thread only."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+
+from ..base_model import BaseModel, fork_tree
+from ..checkpoints import AdapterCheckpoint, read_adapter
+from ..errors import SidecarError
+
+#: Largest |served − trainer| in nats that a canary may show, by the precision of the base weights.
+CANARY_BOUNDS = {"float32": 1e-3, "bfloat16": 0.25}
+
+
+@dataclass
+class ServedAdapter:
+    """A published step."""
+
+    name: str
+    #: PEFT's key for it: module names may not hold dots
+    key: str
+    folder: Path
+    digest: str
+    canary: dict[str, float]
+
+
+class ServingTree:
+    """Module tree of its own, so that training never shows in what is served."""
+
+    def __init__(self, base: BaseModel) -> None:
+        self._base = base
+        self._bare: Any = fork_tree(base.model)
+        self._peft: Any = None
+        self._active: str | None = None
+        self._count = 0
+        self.adapters: dict[str, ServedAdapter] = {}
+
+    def forward(self, adapter: str | None, **inputs: Any) -> Any:
+        """The causal model's output under `adapter` (`name@step`), or under the base model."""
+        self._activate(None if adapter is None else self.adapters[adapter].key)
+        return self._bare(**inputs)
+
+    def publish(self, name: str, folder: Path) -> ServedAdapter:
+        """Loads, verifies, runs the canary, publishes. Raises SidecarError and then serves what it served before."""
+        checkpoint = read_adapter(folder, expect_base_digest=self._base.digest)
+        known = self.adapters.get(name)
+        if known is not None:
+            if known.digest == checkpoint.digest:
+                return known
+            raise SidecarError(
+                "adapter_name_taken",
+                f"{name} is served with other weights.",
+                fix="A name is never used for other bytes: publish under the next step.",
+                http_status=409,
+                param="lora_name",
+            )
+        manifest_name = f"{checkpoint.manifest.get('name')}@{checkpoint.manifest.get('step')}"
+        if manifest_name != name:
+            raise _refused(folder, f"its manifest says {manifest_name}, not {name}")
+        key = f"step{self._count}"
+        self._count += 1
+        try:
+            self._attach(key, checkpoint)
+            served = ServedAdapter(name, key, folder, checkpoint.digest, self._canary(key, checkpoint))
+        except BaseException:
+            self._detach(key)
+            raise
+        self.adapters[name] = served
+        return served
+
+    def drop(self, name: str) -> None:
+        """Frees the weights of a step that nothing uses any more."""
+        self._detach(self.adapters.pop(name).key)
+
+    def _activate(self, key: str | None) -> None:
+        if key == self._active:
+            return
+        if key is None:
+            self._peft.base_model.disable_adapter_layers()
+        else:
+            if self._active is None:
+                self._peft.base_model.enable_adapter_layers()
+            self._peft.base_model.set_adapter(key)
+        self._active = key
+
+    def _attach(self, key: str, checkpoint: AdapterCheckpoint) -> None:
+        fields = {field.name for field in dataclasses.fields(LoraConfig)}
+        config = LoraConfig(**{name: value for name, value in checkpoint.config.items() if name in fields})
+        if self._peft is None:
+            self._peft = get_peft_model(self._bare, config, adapter_name=key)
+            self._peft.eval()
+            self._active = key
+        else:
+            self._peft.add_adapter(key, config)
+            self._peft.eval()
+        expected = {name: tuple(value.shape) for name, value in self._state(key).items()}
+        found = {name: tuple(value.shape) for name, value in checkpoint.tensors.items()}
+        if expected != found:
+            odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
+            raise _refused(checkpoint.folder, f"the tensor {odd} does not fit the base model and its configuration")
+        set_peft_model_state_dict(self._peft, checkpoint.tensors, adapter_name=key)
+        loaded = self._state(key)
+        if any(not torch.equal(loaded[name], value) for name, value in checkpoint.tensors.items()):
+            raise _refused(checkpoint.folder, "its tensors did not arrive in the model")
+
+    def _state(self, key: str) -> dict[str, torch.Tensor]:
+        return get_peft_model_state_dict(self._peft, adapter_name=key)
+
+    def _detach(self, key: str) -> None:
+        if self._peft is None or key not in self._peft.peft_config:
+            return
+        if self._active == key:
+            others = [one.key for one in self.adapters.values() if one.key != key]
+            self._activate(others[0] if others else None)
+        if len(self._peft.peft_config) > 1:
+            self._peft.delete_adapter(key)
+        else:
+            self._bare, self._peft, self._active = fork_tree(self._base.model), None, None
+
+    def _canary(self, key: str, checkpoint: AdapterCheckpoint) -> dict[str, float]:
+        """Gaps between the served and the trainer's logprobs of the canary; refuses too large ones."""
+        canary = checkpoint.manifest.get("canary")
+        if not isinstance(canary, dict):
+            raise _refused(checkpoint.folder, "its manifest has no canary")
+        ids, first, wanted = canary["token_ids"], canary["first"], torch.tensor(canary["logprobs"])
+        served = (self._logprobs(key, ids, first) - wanted).abs()
+        base = (self._logprobs(None, ids, first) - wanted).abs()
+        report = {
+            "tokens": float(len(wanted)),
+            "mean_gap": float(served.mean()),
+            "max_gap": float(served.max()),
+            "base_gap": float(base.mean()),
+        }
+        bound = CANARY_BOUNDS[self._base.dtype]
+        if not report["max_gap"] <= bound:
+            raise SidecarError(
+                "adapter_canary_failed",
+                f"The served adapter gives other logprobs than its trainer: up to {report['max_gap']:.2g} nats apart, "
+                f"where {bound:g} is allowed.",
+                fix="Train the step again; what is served stays as it is.",
+                http_status=422,
+                param="lora_path",
+            )
+        return report
+
+    @torch.no_grad()
+    def _logprobs(self, key: str | None, ids: list[int], first: int) -> torch.Tensor:
+        self._activate(key)
+        logits = self._bare(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+        logprobs = torch.log_softmax(logits[first - 1 : -1].float(), dim=-1)
+        return logprobs.gather(-1, torch.tensor(ids[first:])[:, None])[:, 0]
+
+
+def _refused(folder: Path, why: str) -> SidecarError:
+    return SidecarError(
+        "adapter_invalid",
+        f"The adapter in {folder} is refused: {why}.",
+        fix="Train the step again, or restore the folder from a copy; what is served stays as it is.",
+        http_status=422,
+        param="lora_path",
+    )

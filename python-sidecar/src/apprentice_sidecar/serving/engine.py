@@ -1,0 +1,254 @@
+"""The engine: one thread that owns the serving tree, admits requests, decodes them together and reports tokens."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from ..base_model import BaseModel
+from ..errors import SidecarError
+from .adapters import ServedAdapter, ServingTree
+from .batch import Batch, PrefixCache, Slot
+from .grammar import Grammar
+from .sampling import SamplingSettings, sample
+
+#: Sequences that are decoded together; more wait.
+MAX_BATCH = 64
+#: How long an idle engine waits for company after a first request, seconds.
+GATHER_SECONDS = 0.002
+#: Sequences whose keys and values are kept for later turns, per adapter.
+PREFIXES = 256
+
+T = TypeVar("T")
+
+
+@dataclass
+class Sequence:
+    """One answer being made. `on_token(id, logprob)` gives False to end it; `on_end(error)` comes once."""
+
+    adapter: str | None
+    prompt: list[int]
+    max_tokens: int
+    sampling: SamplingSettings
+    on_token: Callable[[int, float], bool]
+    on_end: Callable[[BaseException | None], None]
+    grammar: Grammar | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    made: int = 0
+    #: the token that was sampled last and not yet fed
+    pending: int = -1
+
+
+class Engine:
+    """Start it, submit sequences, run commands between decode steps, close it."""
+
+    def __init__(self, base: BaseModel) -> None:
+        self._tree = ServingTree(base)
+        self._wake = threading.Condition()
+        self._waiting: deque[Sequence] = deque()
+        self._commands: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._batches: dict[str | None, Batch] = {}
+        self._prefixes: dict[str | None, PrefixCache] = {}
+        self._retired: set[str] = set()
+        self._open = True
+        self.generated = 0
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def names(self) -> list[ServedAdapter]:
+        """The published steps."""
+        return [one for name, one in list(self._tree.adapters.items()) if name not in self._retired]
+
+    def serves(self, adapter: str) -> bool:
+        """Whether new requests may name this step."""
+        return adapter in self._tree.adapters and adapter not in self._retired
+
+    @property
+    def running(self) -> int:
+        """Sequences being decoded."""
+        return sum(len(batch.slots) for batch in list(self._batches.values()))
+
+    @property
+    def waiting(self) -> int:
+        """Sequences not yet admitted."""
+        return len(self._waiting)
+
+    def submit(self, sequence: Sequence) -> None:
+        """Queues a sequence; its callbacks come from the engine's thread."""
+        with self._wake:
+            self._waiting.append(sequence)
+            self._wake.notify()
+
+    def publish(self, name: str, folder: Path) -> Future[ServedAdapter]:
+        """Loads, verifies and publishes a step between two decode steps."""
+
+        def command() -> ServedAdapter:
+            if name in self._retired:
+                raise SidecarError(
+                    "adapter_name_taken",
+                    f"{name} is being unloaded.",
+                    fix="Wait until its last request has ended.",
+                    http_status=409,
+                    param="lora_name",
+                )
+            return self._tree.publish(name, folder)
+
+        return self._command(command)
+
+    def retire(self, name: str) -> Future[None]:
+        """Takes a step out of service; requests in flight on it finish."""
+
+        def command() -> None:
+            if not self.serves(name):
+                raise SidecarError(
+                    "adapter_not_found",
+                    f"{name} is not served.",
+                    fix="GET /v1/models lists what is.",
+                    http_status=404,
+                    param="lora_name",
+                )
+            self._retired.add(name)
+
+        return self._command(command)
+
+    def close(self) -> None:
+        """Ends the thread; what is in flight fails."""
+        with self._wake:
+            self._open = False
+            self._wake.notify()
+        self._thread.join(timeout=5)
+
+    def _command(self, function: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        with self._wake:
+            self._commands.append((function, future))
+            self._wake.notify()
+        return future
+
+    @torch.inference_mode()
+    def _work(self) -> None:
+        while self._open:
+            if not self._wait_for_work():
+                continue
+            self._run_commands()
+            self._admit()
+            for adapter in list(self._batches):
+                self._decode(adapter)
+            self._drop_retired()
+
+    def _wait_for_work(self) -> bool:
+        with self._wake:
+            if self._waiting or self._commands or self.running:
+                return True
+            self._wake.wait(timeout=1.0)
+            idle = not (self._waiting or self._commands)
+        if not idle:
+            time.sleep(GATHER_SECONDS)
+        return not idle
+
+    def _run_commands(self) -> None:
+        while self._commands:
+            function, future = self._commands.popleft()
+            try:
+                # Weights are loaded as ordinary tensors: PEFT marks them as trainable.
+                with torch.inference_mode(False), torch.no_grad():
+                    future.set_result(function())
+            except Exception as error:  # handed to the caller
+                future.set_exception(error)
+
+    def _admit(self) -> None:
+        fresh: dict[str | None, list[Sequence]] = {}
+        with self._wake:
+            room = MAX_BATCH - self.running
+            while self._waiting and room > 0:
+                sequence = self._waiting.popleft()
+                fresh.setdefault(sequence.adapter, []).append(sequence)
+                room -= 1
+        for adapter, sequences in fresh.items():
+            live = [one for one in sequences if not self._ended_early(one)]
+            if live:
+                self._prefill(adapter, live)
+
+    def _ended_early(self, sequence: Sequence) -> bool:
+        if sequence.cancelled.is_set():
+            sequence.on_end(None)
+            return True
+        return False
+
+    def _prefill(self, adapter: str | None, sequences: list[Sequence]) -> None:
+        batch = self._batches.get(adapter)
+        if batch is None:
+            prefixes = self._prefixes.setdefault(adapter, PrefixCache(PREFIXES))
+            batch = Batch(lambda **inputs: self._tree.forward(adapter, **inputs), prefixes)
+            self._batches[adapter] = batch
+        try:
+            logits = batch.join([Slot(list(one.prompt), one) for one in sequences])
+        except Exception as error:  # one bad prompt must not take the engine down
+            traceback.print_exc()
+            self._fail(adapter, error, sequences)
+            return
+        self._take(batch, logits, list(range(len(batch.slots) - len(sequences), len(batch.slots))))
+
+    def _decode(self, adapter: str | None) -> None:
+        batch = self._batches[adapter]
+        gone = [row for row, slot in enumerate(batch.slots) if slot.owner.cancelled.is_set()]
+        self._end(batch, gone)
+        if not batch.slots:
+            del self._batches[adapter]
+            return
+        try:
+            logits = batch.step([slot.owner.pending for slot in batch.slots])
+            self._take(batch, logits, list(range(len(batch.slots))))
+        except Exception as error:  # reported to every request of the batch
+            traceback.print_exc()
+            self._fail(adapter, error, [])
+
+    def _take(self, batch: Batch, logits: torch.Tensor, rows: list[int]) -> None:
+        """Samples the next token of `rows` from their logits; ends those that are done."""
+        owners: list[Any] = [batch.slots[row].owner for row in rows]
+        masks = [None if owner.grammar is None else owner.grammar.allowed() for owner in owners]
+        tokens, logprobs = sample(logits, [owner.sampling for owner in owners], masks)
+        done: list[int] = []
+        for row, owner, token, logprob in zip(rows, owners, tokens, logprobs, strict=True):
+            if owner.grammar is not None:
+                owner.grammar.consume(token)
+            owner.pending = token
+            owner.made += 1
+            self.generated += 1
+            if not owner.on_token(token, logprob) or owner.made >= owner.max_tokens:
+                done.append(row)
+        self._end(batch, done)
+
+    def _end(self, batch: Batch, rows: list[int]) -> None:
+        if not rows:
+            return
+        owners = [batch.slots[row].owner for row in rows]
+        batch.leave(rows)
+        for owner in owners:
+            owner.on_end(None)
+
+    def _fail(self, adapter: str | None, error: Exception, also: list[Sequence]) -> None:
+        batch = self._batches.pop(adapter)
+        self._prefixes.pop(adapter, None)
+        owners = {id(owner): owner for owner in [*(slot.owner for slot in batch.slots), *also]}
+        for owner in owners.values():
+            owner.on_end(error)
+
+    def _drop_retired(self) -> None:
+        for name in list(self._retired):
+            busy = name in self._batches or any(one.adapter == name for one in list(self._waiting))
+            if not busy:
+                with torch.inference_mode(False):
+                    self._tree.drop(name)
+                self._prefixes.pop(name, None)
+                self._retired.discard(name)

@@ -1,0 +1,55 @@
+"""Reads tool calls in the Hermes format; what does not parse stays text."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from dataclasses import dataclass, field
+
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+_NAME = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*')
+_DECODER = json.JSONDecoder()
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """`arguments` is the exact text that the model wrote."""
+
+    name: str
+    arguments: str
+    id: str = field(default_factory=lambda: f"call_{uuid.uuid4().hex[:24]}")
+
+    def to_wire(self) -> dict[str, object]:
+        """As in an OpenAI message."""
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+
+
+def parse_call(body: str) -> ToolCall | None:
+    """The call between the two marks, or None where it is no valid call."""
+    head = _NAME.match(body)
+    if head is None:
+        return None
+    try:
+        value, end = _DECODER.raw_decode(body, head.end())
+    except ValueError:
+        return None
+    if not isinstance(value, dict) or body[end:].strip() != "}":
+        return None
+    return ToolCall(json.loads(head[1]), body[head.end() : end])
+
+
+def split_calls(text: str) -> tuple[str, list[ToolCall]]:
+    """Content and tool calls of a whole answer. If any call does not parse, all of it stays content."""
+    calls: list[ToolCall] = []
+    content, rest = "", text
+    while OPEN in rest:
+        before, _, after = rest.partition(OPEN)
+        body, closed, rest = after.partition(CLOSE)
+        call = parse_call(body) if closed else None
+        if call is None:
+            return text, []
+        content += before
+        calls.append(call)
+    content += rest
+    return (content.strip() if calls else content), calls

@@ -1,0 +1,1 @@
+"""Trains LoRA adapters: `jobs` keeps the books, `trainer` does the work."""

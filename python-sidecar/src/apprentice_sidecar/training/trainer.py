@@ -1,0 +1,265 @@
+"""One training job on the CPU: rows → packs → gradient steps → an adapter folder."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor
+
+from ..base_model import BaseModel, fork_tree
+from ..checkpoints import AdapterCheckpoint, read_adapter, write_adapter
+from ..errors import SidecarError
+from ..loss import LossSettings, TokenBatch, policy_loss, token_logprobs
+from ..packing import Pack, PackRow, pack_rows
+from ..protocol import Lora, Row, TrainingJobRequest
+
+#: Attention costs the square of a pack's length, so longer packs do not pay on a CPU.
+LONGEST_PACK = 2048
+#: Trained tokens of one row whose logprobs the served adapter must reproduce before it is published.
+CANARY_TOKENS = 64
+
+Event = dict[str, Any]
+
+
+class Cancelled(Exception):
+    """The job was cancelled between two forward passes."""
+
+
+def run_job(
+    base: BaseModel, request: TrainingJobRequest, request_digest: str, is_cancelled: Callable[[], bool]
+) -> Iterator[Event]:
+    """Trains; yields events, the last of type `ended`. Raises SidecarError or Cancelled and then leaves nothing."""
+    started = time.monotonic()
+    _check_rows(base, request)
+    trainer = _Trainer(base, request)
+    steps = _gradient_steps(request)
+    packed = sum(len(pack.token_ids) for packs in steps for pack in packs)
+    tokens = sum(len(row.token_ids) for row in request.rows)
+    trained = sum(len(row.positions) for row in request.rows)
+    yield {"type": "started", "rows": len(request.rows), "tokens": tokens, "trained_tokens": trained,
+           "packed_tokens": packed}  # fmt: skip
+    total = len(steps) * request.optimizer.epochs
+    for index in range(total):
+        metrics = trainer.gradient_step(steps[index % len(steps)], is_cancelled)
+        yield {"type": "gradient_step", "index": index + 1, "of": total, "metrics": metrics}
+    seconds = time.monotonic() - started
+    metrics = {
+        "seconds": seconds,
+        "samples_per_second": len(request.rows) * request.optimizer.epochs / seconds,
+        "tokens_per_second": tokens * request.optimizer.epochs / seconds,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    if is_cancelled():
+        raise Cancelled
+    manifest = trainer.save(request_digest, metrics)
+    adapter = {"name": request.adapter.name, "step": request.adapter.step, "folder": request.adapter.folder,
+               "digest": manifest["digest"]}  # fmt: skip
+    yield {"type": "ended", "adapter": adapter, "metrics": metrics}
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _check_rows(base: BaseModel, request: TrainingJobRequest) -> None:
+    vocabulary = int(base.model.config.vocab_size)
+    for index, row in enumerate(request.rows):
+        if len(row.token_ids) > base.context_length:
+            raise SidecarError(
+                "row_too_long",
+                f"rows[{index}] has {len(row.token_ids)} tokens; the base model takes {base.context_length}.",
+                fix="Leave such sequences out.",
+                param=f"rows[{index}].token_ids",
+            )
+        if max(row.token_ids) >= vocabulary:
+            raise SidecarError(
+                "token_out_of_range",
+                f"rows[{index}] holds the token id {max(row.token_ids)}; the vocabulary ends at {vocabulary - 1}.",
+                fix="Train only on ids that this base model sampled.",
+                param=f"rows[{index}].token_ids",
+            )
+
+
+def _gradient_steps(request: TrainingJobRequest) -> list[list[Pack]]:
+    """The rows, dealt by group into `gradient_steps` parts, each packed."""
+    groups = sorted({row.group_id for row in request.rows})
+    parts = min(request.optimizer.gradient_steps, len(groups))
+    part_of = {group: number % parts for number, group in enumerate(groups)}
+    limit = min(request.optimizer.tokens_per_batch, LONGEST_PACK)
+    return [pack_rows([_pack_row(row) for row in request.rows if part_of[row.group_id] == part], limit)
+            for part in range(parts)]  # fmt: skip
+
+
+def _pack_row(row: Row) -> PackRow:
+    return PackRow(row.token_ids, row.positions, row.logprobs, row.advantages, row.weights)
+
+
+class _Trainer:
+    """The trainer's own module tree with one trainable adapter, and its optimizer."""
+
+    def __init__(self, base: BaseModel, request: TrainingJobRequest) -> None:
+        self._base = base
+        self._request = request
+        spec = request.adapter
+        self._parent = None
+        if spec.parent is not None:
+            self._parent = read_adapter(Path(spec.parent), expect_base_digest=base.digest)
+        torch.manual_seed(spec.lora.seed)
+        self._model: Any = get_peft_model(fork_tree(base.model), _lora_config(spec.lora))  # pyright: ignore[reportArgumentType] -- PEFT's stub wants its own alias
+        self._parameters = {name: value for name, value in self._model.named_parameters() if value.requires_grad}
+        settings = request.optimizer
+        self._optimizer = torch.optim.AdamW(
+            self._parameters.values(), lr=settings.learning_rate, betas=settings.betas,
+            weight_decay=settings.weight_decay,
+        )  # fmt: skip
+        if self._parent is not None:
+            self._restore(self._parent)
+        self._loss = LossSettings(**request.loss.model_dump())
+
+    def _restore(self, parent: AdapterCheckpoint) -> None:
+        result: Any = set_peft_model_state_dict(self._model, parent.tensors)
+        missing = [name for name in result.missing_keys if "lora_" in name]
+        if result.unexpected_keys or missing:
+            raise SidecarError(
+                "adapter_invalid",
+                f"The parent adapter in {parent.folder} does not fit this job's LoRA settings.",
+                fix="Keep `lora` the same over all steps of one name.",
+                http_status=422,
+                param="adapter.parent",
+            )
+        saved = parent.optimizer()
+        for name, parameter in self._parameters.items():
+            keys = ("step", "exp_avg", "exp_avg_sq")
+            self._optimizer.state[parameter] = {key: saved[f"{name}.{key}"].clone() for key in keys}
+
+    def gradient_step(self, packs: list[Pack], is_cancelled: Callable[[], bool]) -> dict[str, float]:
+        """One optimizer step over the packs; the loss is the weighted mean over all their trained tokens."""
+        started = time.monotonic()
+        normaliser = sum(sum(pack.weights) for pack in packs)
+        if normaliser == 0:
+            raise SidecarError("no_weight", "All weights of a gradient step are 0.", fix="Leave such rows out.")
+        self._optimizer.zero_grad()
+        sums: dict[str, float] = {}
+        gap_max = 0.0
+        for pack in packs:
+            if is_cancelled():
+                raise Cancelled
+            new, entropy = self._logprobs(pack)
+            base = None
+            if self._loss.kl_coefficient != 0.0:
+                with torch.no_grad(), self._model.disable_adapter():
+                    base, _ = self._logprobs(pack)
+            result = policy_loss(new, entropy, _token_batch(pack), self._loss, base=base)
+            (result.total / normaliser).backward()
+            gap_max = max(gap_max, result.gap_max)
+            for name, value in result.sums.items():
+                sums[name] = sums.get(name, 0.0) + value
+        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._request.optimizer.max_grad_norm))
+        if not torch.isfinite(torch.tensor([norm, sums["loss"]])).all():
+            raise SidecarError(
+                "not_finite",
+                "The loss or its gradient is not finite.",
+                fix="Lower the learning rate, or look at the advantages and logprobs of the rows.",
+                http_status=422,
+            )
+        self._optimizer.step()
+        count = sum(len(pack.targets) for pack in packs)
+        known = max(sums.pop("known"), 1.0)
+        gap_mean = sums.pop("logprob_gap") / known
+        metrics = {name: value / count for name, value in sums.items()}
+        metrics["loss"] = sums["loss"] / normaliser
+        metrics["policy_loss"] = sums["policy_loss"] / normaliser
+        return metrics | {
+            "grad_norm": norm,
+            "logprob_gap_mean": gap_mean,
+            "logprob_gap_max": gap_max,
+            "tokens": float(count),
+            "seconds": time.monotonic() - started,
+        }
+
+    def _logprobs(self, pack: Pack) -> tuple[Tensor, Tensor]:
+        """Logprobs and entropies (T) of the pack's targets."""
+        causal: Any = self._model.get_base_model()
+        hidden = causal.model(
+            input_ids=torch.tensor([pack.token_ids]),
+            position_ids=torch.tensor([pack.depths]),
+            attention_mask=torch.from_numpy(pack.mask())[None, None],
+            use_cache=False,
+        ).last_hidden_state[0]
+        sources = torch.tensor(pack.sources)
+        return token_logprobs(hidden[sources], torch.tensor(pack.targets), causal.lm_head)
+
+    def save(self, request_digest: str, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Writes the adapter folder; gives its manifest."""
+        spec = self._request.adapter
+        optimizer: dict[str, Tensor] = {}
+        for name, parameter in self._parameters.items():
+            for key, value in self._optimizer.state[parameter].items():
+                optimizer[f"{name}.{key}"] = value
+        config = self._model.peft_config["default"].to_dict()
+        config |= {"base_model_name_or_path": self._base.name, "inference_mode": True}
+        config["target_modules"] = sorted(config["target_modules"])
+        return write_adapter(
+            Path(spec.folder),
+            config={key: value for key, value in config.items() if _is_json(value)},
+            tensors=get_peft_model_state_dict(self._model),
+            optimizer=optimizer,
+            manifest={
+                "name": spec.name,
+                "step": spec.step,
+                "job_id": self._request.job_id,
+                "request_digest": request_digest,
+                "parent_digest": None if self._parent is None else self._parent.digest,
+                "base_digest": self._base.digest,
+                "tokenizer_digest": self._base.tokenizer_digest,
+                "created_at": datetime.now(timezone.utc).isoformat(),
+                "canary": self._canary(),
+                "metrics": metrics,
+            },
+        )
+
+    def _canary(self) -> dict[str, Any]:
+        """A trained row's beginning, with the new weights' logprobs of its last tokens."""
+        row = max(self._request.rows, key=lambda one: len(one.positions))
+        ids = row.token_ids[: row.positions[-1] + 1]
+        first = max(1, len(ids) - CANARY_TOKENS)
+        places = list(range(first, len(ids)))
+        blank = [0.0] * len(places)
+        (pack,) = pack_rows([PackRow(ids, places, blank, blank, blank)], len(ids))
+        with torch.no_grad():
+            logprobs, _ = self._logprobs(pack)
+        return {"token_ids": ids, "first": first, "logprobs": logprobs.tolist()}
+
+
+def _token_batch(pack: Pack) -> TokenBatch:
+    old = [float("nan") if value is None else value for value in pack.logprobs]
+    return TokenBatch(
+        old=torch.tensor(old),
+        advantages=torch.tensor(pack.advantages),
+        weights=torch.tensor(pack.weights),
+        rows=torch.tensor(pack.rows),
+    )
+
+
+def _lora_config(lora: Lora) -> LoraConfig:
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType] -- PEFT divides by it; a float is right
+        lora_dropout=0.0,
+        bias="none",
+        target_modules=lora.target_modules or "all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _is_json(value: object) -> bool:
+    return isinstance(value, (str, int, float, bool, list, dict, type(None)))
