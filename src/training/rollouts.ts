@@ -67,10 +67,10 @@ export async function runRollouts<S extends Scenario, R>(batch: RolloutBatch<S, 
     return await Promise.all(
       batch.tasks.map((task) =>
         limit(async () => {
-          if (batch.signal?.aborted === true) throw new AbortedError('The batch of rollouts', batch.signal.reason);
+          throwIfAborted(batch.signal);
           const signal = AbortSignal.any([...signals, AbortSignal.timeout(limits.timeoutMs)]);
           const finished = await runOne(batch, task, signal);
-          if (batch.signal?.aborted === true) throw new AbortedError('The batch of rollouts', batch.signal.reason);
+          throwIfAborted(batch.signal);
           const { outcome } = finished.trajectory;
           if (outcome.status !== 'finished' && ++failures > allowed) throw budgetExceeded(outcome, failures, batch);
           batch.onFinished(++done, batch.tasks.length);
@@ -143,4 +143,8 @@ function budgetExceeded(
     `${String(failures)} of ${String(batch.tasks.length)} rollouts failed; the last one: ${last}.`,
     { fix: 'Mend the rollout function, or raise `limits.errorBudget` where such failures are expected.' },
   );
+}
+
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new AbortedError('The batch of rollouts', signal.reason);
 }

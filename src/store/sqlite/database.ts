@@ -1,0 +1,282 @@
+/** The store's work on an open database: runs in the worker thread. */
+import { DatabaseSync } from 'node:sqlite';
+import { Kysely, sql, type ExpressionBuilder, type Expression, type Insertable, type SqlBool } from 'kysely';
+import { Migrator } from 'kysely/migration';
+import { parseReward, parseTrajectory } from '../../trajectory/parse.ts';
+import type { Group, Reward, ScoredTrajectory, Trajectory } from '../../trajectory/records.ts';
+import { decodeTrajectory, encodeTrajectory } from '../encoding.ts';
+import type { AppendResult, Store, StoreStats, TrainingStepRecord, TrajectoryQuery } from '../store.ts';
+import { nodeSqliteDialect } from './dialect.ts';
+import { migrations, type Tables } from './migrations.ts';
+
+/** Opens the file, sets its durability and brings its tables up to date. */
+export async function openDatabase(path: string): Promise<SqliteDatabase> {
+  const file = new DatabaseSync(path);
+  file.exec('pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 10000;');
+  const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(file) });
+  const { error } = await new Migrator({ db, provider: migrations }).migrateToLatest();
+  if (error !== undefined) throw error instanceof Error ? error : new Error('The migration failed.', { cause: error });
+  return new SqliteDatabase(db, path);
+}
+
+export class SqliteDatabase implements Store {
+  readonly location: string;
+  readonly #db: Kysely<Tables>;
+
+  constructor(db: Kysely<Tables>, path: string) {
+    this.#db = db;
+    this.location = path;
+  }
+
+  async append(trajectories: readonly Trajectory[]): Promise<AppendResult> {
+    const valid = trajectories.map((trajectory) => parseTrajectory(trajectory));
+    return this.#db.transaction().execute(async (tx) => {
+      let stored = 0;
+      for (const one of valid) {
+        const { numInsertedOrUpdatedRows } = await tx
+          .insertInto('trajectories')
+          .values(toRow(one))
+          .onConflict((conflict) => conflict.column('id').doNothing())
+          .executeTakeFirstOrThrow();
+        if (numInsertedOrUpdatedRows !== 1n) continue;
+        stored += 1;
+        await tx.insertInto('bodies').values({ id: one.id, body: encodeTrajectory(one) }).execute();
+        const responses = responseIds(one).map((id) => ({ response_id: id, trajectory_id: String(one.id) }));
+        if (responses.length > 0) await tx.insertInto('responses').values(responses).execute();
+      }
+      return { stored, duplicates: trajectories.length - stored };
+    });
+  }
+
+  async reward(rewards: readonly Reward[]): Promise<void> {
+    const rows = rewards.map((reward) => {
+      const { id, trajectoryId, name, value, createdAt } = parseReward(reward);
+      return { id, trajectory_id: trajectoryId, name, value, created_at: createdAt, body: JSON.stringify(reward) };
+    });
+    await this.#db.transaction().execute(async (tx) => {
+      for (const row of rows) {
+        await tx.insertInto('rewards').values(row).onConflict((c) => c.column('id').doNothing()).execute();
+      }
+    });
+  }
+
+  async get(id: string): Promise<ScoredTrajectory | undefined> {
+    const [found] = await this.#load([id]);
+    return found;
+  }
+
+  async find(query: TrajectoryQuery): Promise<readonly ScoredTrajectory[]> {
+    const rows = await this.#matching(query).select('id').execute();
+    return this.#load(rows.map((row) => row.id));
+  }
+
+  async count(query: TrajectoryQuery): Promise<number> {
+    const { limit: _, after: __, ...filter } = query;
+    const rows = await this.#matching(filter).select('id').execute();
+    return rows.length;
+  }
+
+  async groups(query: TrajectoryQuery): Promise<readonly Group[]> {
+    const found = await this.find({ order: 'newest-first', ...query });
+    const grouped = Map.groupBy(found, ({ trajectory }) => trajectory.groupId ?? trajectory.id);
+    return [...grouped].map(([groupId, members]) => ({
+      groupId,
+      scenario: members[0]?.trajectory.scenario ?? null,
+      trajectories: members,
+    }));
+  }
+
+  async beginStep(step: Parameters<Store['beginStep']>[0]): Promise<void> {
+    const { project, name } = step;
+    await this.#db.transaction().execute(async (tx) => {
+      await tx
+        .deleteFrom('step_trajectories')
+        .where((eb) => eb.and({ project, name, step: step.step }))
+        .execute();
+      await tx
+        .insertInto('steps')
+        .values({
+          project,
+          name,
+          step: step.step,
+          job_id: step.jobId,
+          state: 'training',
+          adapter_folder: null,
+          metrics: '{}',
+          created_at: step.createdAt,
+        })
+        // A failed step may be tried again; a published one is final.
+        .onConflict((conflict) =>
+          conflict
+            .columns(['project', 'name', 'step'])
+            .doUpdateSet({ job_id: step.jobId, state: 'training', created_at: step.createdAt })
+            .where('steps.state', '!=', 'published'),
+        )
+        .execute();
+      for (const [position, trajectory_id] of step.trajectoryIds.entries()) {
+        await tx.insertInto('step_trajectories').values({ trajectory_id, project, name, step: step.step, position }).execute();
+      }
+    });
+  }
+
+  async endStep(options: Parameters<Store['endStep']>[0]): Promise<void> {
+    const { project, name, step, state, adapterFolder, metrics } = options;
+    await this.#db.transaction().execute(async (tx) => {
+      await tx
+        .updateTable('steps')
+        .set({ state, adapter_folder: adapterFolder, metrics: JSON.stringify(metrics) })
+        .where((eb) => eb.and({ project, name, step }))
+        .execute();
+      if (state === 'failed') {
+        await tx.deleteFrom('step_trajectories').where((eb) => eb.and({ project, name, step })).execute();
+      }
+    });
+  }
+
+  async steps(project: string, name: string): Promise<readonly TrainingStepRecord[]> {
+    const rows = await this.#db
+      .selectFrom('steps')
+      .selectAll()
+      .where((eb) => eb.and({ project, name }))
+      .orderBy('step')
+      .execute();
+    const members = await this.#db
+      .selectFrom('step_trajectories')
+      .select(['trajectory_id', 'step'])
+      .where((eb) => eb.and({ project, name }))
+      .orderBy('position')
+      .execute();
+    return rows.map((row) => ({
+      project,
+      name,
+      step: row.step,
+      jobId: row.job_id,
+      state: row.state as TrainingStepRecord['state'],
+      trajectoryIds: members.filter((member) => member.step === row.step).map((member) => member.trajectory_id),
+      adapterFolder: row.adapter_folder,
+      metrics: JSON.parse(row.metrics) as Record<string, number>,
+      createdAt: row.created_at,
+    }));
+  }
+
+  async stats(): Promise<StoreStats> {
+    const count = async (table: 'trajectories' | 'rewards'): Promise<number> => {
+      const row = await this.#db.selectFrom(table).select((eb) => eb.fn.countAll<number>().as('n')).executeTakeFirst();
+      return row?.n ?? 0;
+    };
+    const size = await sql<{ bytes: number }>`
+      select page_count * page_size as bytes from pragma_page_count(), pragma_page_size()`.execute(this.#db);
+    return {
+      trajectories: await count('trajectories'),
+      rewards: await count('rewards'),
+      bytes: size.rows[0]?.bytes ?? 0,
+    };
+  }
+
+  async delete(ids: readonly string[]): Promise<number> {
+    return this.#db.transaction().execute(async (tx) => {
+      let deleted = 0;
+      for (const id of ids) {
+        const { numDeletedRows } = await tx.deleteFrom('trajectories').where('id', '=', id).executeTakeFirstOrThrow();
+        deleted += Number(numDeletedRows);
+        await tx.deleteFrom('bodies').where('id', '=', id).execute();
+        await tx.deleteFrom('responses').where('trajectory_id', '=', id).execute();
+        await tx.deleteFrom('rewards').where('trajectory_id', '=', id).execute();
+      }
+      return deleted;
+    });
+  }
+
+  flush(): Promise<void> {
+    // Each write has been committed and synced before its promise resolved.
+    return Promise.resolve();
+  }
+
+  async close(): Promise<void> {
+    await this.#db.destroy();
+  }
+
+  #matching(query: TrajectoryQuery) {
+    const direction = query.order === 'newest-first' ? 'desc' : 'asc';
+    return this.#db
+      .selectFrom('trajectories')
+      .where((eb) => eb.and(conditions(eb, query)))
+      .orderBy('sequence', direction)
+      .limit(query.limit ?? -1);
+  }
+
+  async #load(ids: readonly string[]): Promise<ScoredTrajectory[]> {
+    const found: ScoredTrajectory[] = [];
+    for (const id of ids) {
+      const body = await this.#db.selectFrom('bodies').select('body').where('id', '=', id).executeTakeFirst();
+      if (body === undefined) continue;
+      const rewards = await this.#db
+        .selectFrom('rewards')
+        .select('body')
+        .where('trajectory_id', '=', id)
+        .orderBy('created_at')
+        .execute();
+      found.push({
+        trajectory: parseTrajectory(decodeTrajectory(body.body)),
+        rewards: rewards.map((row) => parseReward(JSON.parse(row.body))),
+      });
+    }
+    return found;
+  }
+}
+
+function conditions(eb: ExpressionBuilder<Tables, 'trajectories'>, query: TrajectoryQuery): Expression<SqlBool>[] {
+  const equal = {
+    project: query.project,
+    name: query.name,
+    scenario: query.scenario,
+    group_id: query.groupId,
+    policy: query.policy,
+    step: query.step,
+    split: query.split,
+    thread_id: query.threadId,
+    message_id: query.messageId,
+    parent_id: query.parentId,
+  };
+  const wanted: Expression<SqlBool>[] = [];
+  for (const [column, value] of Object.entries(equal)) {
+    if (value !== undefined) wanted.push(eb(column as keyof typeof equal, '=', value));
+  }
+  if (query.from !== undefined) wanted.push(eb('ended_at', '>=', query.from));
+  if (query.until !== undefined) wanted.push(eb('ended_at', '<', query.until));
+  if (query.responseId !== undefined) {
+    const matching = eb.selectFrom('responses').select('trajectory_id').where('response_id', '=', query.responseId);
+    wanted.push(eb('id', 'in', matching));
+  }
+  if (query.unscored !== undefined) {
+    const scored = eb.selectFrom('rewards').select('trajectory_id');
+    wanted.push(eb('id', query.unscored ? 'not in' : 'in', scored));
+  }
+  if (query.after !== undefined) {
+    const last = eb.selectFrom('trajectories as last').select('last.sequence').where('last.id', '=', query.after);
+    wanted.push(eb('sequence', query.order === 'newest-first' ? '<' : '>', last));
+  }
+  return wanted;
+}
+
+function toRow(one: Trajectory): Insertable<Tables['trajectories']> {
+  return {
+    id: one.id,
+    project: one.project,
+    name: one.name,
+    scenario: one.scenario,
+    group_id: one.groupId,
+    policy: one.policy,
+    step: one.step,
+    split: one.split,
+    thread_id: one.threadId,
+    message_id: one.messageId,
+    parent_id: one.parentId ?? null,
+    ended_at: one.endedAt,
+  };
+}
+
+function responseIds(one: Trajectory): string[] {
+  const ids = one.events.flatMap((event) => (event.kind === 'model-call' && event.response.id ? [event.response.id] : []));
+  return [...new Set(ids)];
+}

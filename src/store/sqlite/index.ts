@@ -1,0 +1,115 @@
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { StoreError } from '../../errors.ts';
+import type { Store } from '../store.ts';
+import type { StoreMethod, StoreRequest, StoreResponse } from './messages.ts';
+
+export interface SqliteStoreOptions {
+  /** Holds `apprentice.sqlite`; made where it is missing. Default: `.apprentice`. */
+  readonly folder?: string;
+}
+
+/**
+ * Opens the SQLite store. All its work is done in a thread of its own; what `append` and `reward` resolve for has been
+ * synced to disk. Throws StoreError.
+ */
+export async function openSqliteStore(options: SqliteStoreOptions = {}): Promise<Store> {
+  const path = join(options.folder ?? '.apprentice', 'apprentice.sqlite');
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new StoreError(`The folder of the store, ${dirname(path)}, cannot be made.`, {
+      fix: 'Choose a folder that this user may write to, with the option `folder`.',
+      cause: error,
+    });
+  }
+  const thread = new StoreThread(path);
+  await thread.call('stats', []);
+  return asStore(thread, path);
+}
+
+class StoreThread {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: StoreError) => void }>();
+  #nextId = 0;
+  #ended: StoreError | undefined;
+
+  constructor(path: string) {
+    // From source the thread is a .ts file beside this one; built, a .js file.
+    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+    this.#worker = new Worker(new URL(`./worker.${extension}`, import.meta.url), {
+      workerData: { path },
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+    });
+    this.#worker.on('message', (response: StoreResponse) => {
+      this.#settle(response);
+    });
+    this.#worker.on('error', (error) => {
+      this.#end(failed(error.message, undefined));
+    });
+    this.#worker.on('exit', () => {
+      this.#end(new StoreError('The store is closed.', { fix: 'Open it again.' }));
+    });
+    this.#worker.unref();
+  }
+
+  call(method: StoreMethod, given: readonly unknown[]): Promise<unknown> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      // The process may end while the thread is idle, not while it has something to do.
+      this.#worker.ref();
+      const request: StoreRequest = { id, method, arguments: given };
+      try {
+        this.#worker.postMessage(request);
+      } catch (error) {
+        this.#settle({ id, ok: false, error: { message: String(error), code: 'DATA_CLONE' } });
+      }
+    });
+  }
+
+  #settle(response: StoreResponse): void {
+    const waiting = this.#waiting.get(response.id);
+    this.#waiting.delete(response.id);
+    if (this.#waiting.size === 0) this.#worker.unref();
+    if (response.ok) waiting?.resolve(response.value);
+    else waiting?.reject(failed(response.error.message, response.error.code));
+  }
+
+  #end(error: StoreError): void {
+    this.#ended ??= error;
+    for (const waiting of this.#waiting.values()) waiting.reject(this.#ended);
+    this.#waiting.clear();
+  }
+}
+
+function failed(message: string, code: string | undefined): StoreError {
+  const full = /database or disk is full/.test(message);
+  return new StoreError(`The store failed: ${message}${code === undefined ? '' : ` (${code})`}.`, {
+    fix: full ? 'Free some space on its disk; recording goes on by itself.' : 'See the cause; nothing of this batch was written.',
+    retryable: full,
+  });
+}
+
+function asStore(thread: StoreThread, path: string): Store {
+  const method = <M extends StoreMethod>(name: M) =>
+    ((...given: readonly unknown[]) => thread.call(name, given)) as unknown as Store[M];
+  return {
+    location: path,
+    append: method('append'),
+    reward: method('reward'),
+    get: method('get'),
+    find: method('find'),
+    count: method('count'),
+    groups: method('groups'),
+    beginStep: method('beginStep'),
+    endStep: method('endStep'),
+    steps: method('steps'),
+    stats: method('stats'),
+    delete: method('delete'),
+    flush: method('flush'),
+    close: method('close'),
+  };
+}
