@@ -1,0 +1,120 @@
+/** The AI SDK's prompt and answers as OpenAI-style messages. */
+import type { Message } from '../../trajectory/records.ts';
+import type { CallOptions, Part, PromptMessage, PromptPart, ToolOutput } from './specification.ts';
+
+/** Raw tool-call arguments by tool call id, as the model wrote them. */
+export type RawArguments = ReadonlyMap<string, string>;
+
+/**
+ * Prompt → messages. The AI SDK parses tool arguments and writes them anew; where the raw text is known it is put back
+ * verbatim, so that the next prompt continues the ids that were sampled.
+ */
+export function toMessages(prompt: readonly PromptMessage[], raw: RawArguments): Message[] {
+  return prompt.flatMap((message) => {
+    if (typeof message.content === 'string') return [{ role: message.role, content: message.content }];
+    const { content } = message;
+    switch (message.role) {
+      case 'system':
+      case 'user':
+        return [{ role: message.role, content: userContent(content) }];
+      case 'assistant':
+        return [assistantMessage(content, raw)];
+      case 'tool':
+        return content.flatMap((part) => (part.type === 'tool-result' ? [toolMessage(part)] : []));
+      default:
+        return message.role satisfies never;
+    }
+  });
+}
+
+/** An answer's content parts as one assistant message. */
+export function answerMessage(parts: readonly Part[]): Message {
+  const text = parts.flatMap((part) => (part.type === 'text' && typeof part['text'] === 'string' ? [part['text']] : []));
+  const reasoning = parts.flatMap((part) =>
+    part.type === 'reasoning' && typeof part['text'] === 'string' ? [part['text']] : [],
+  );
+  const calls = parts.flatMap((part) => {
+    if (part.type !== 'tool-call') return [];
+    const { toolCallId, toolName, input } = part;
+    return [toolCall(String(toolCallId), String(toolName), typeof input === 'string' ? input : JSON.stringify(input))];
+  });
+  return {
+    role: 'assistant',
+    content: text.join(''),
+    ...(reasoning.length === 0 ? {} : { reasoning: reasoning.join('') }),
+    ...(calls.length === 0 ? {} : { tool_calls: calls }),
+  };
+}
+
+/** The tool results of a prompt, for the record. */
+export function toolResults(prompt: readonly PromptMessage[]): PromptPart[] {
+  return prompt.flatMap((message) =>
+    message.role === 'tool' && typeof message.content !== 'string'
+      ? message.content.filter((part) => part.type === 'tool-result')
+      : [],
+  );
+}
+
+/** What a tool gave back, as text for the model. */
+export function outputText(output: ToolOutput | undefined): string {
+  if (output === undefined) return '';
+  switch (output.type) {
+    case 'text':
+    case 'error-text':
+      return String(output.value);
+    case 'execution-denied':
+      return output.reason ?? 'The user denied this tool call.';
+    default:
+      return JSON.stringify(output.value ?? null);
+  }
+}
+
+/** Function tools in OpenAI's form; hosted tools cannot be given to a policy. */
+export function toTools(tools: CallOptions['tools']): WireTool[] {
+  return (tools ?? []).flatMap((tool) =>
+    tool.type === 'function'
+      ? [
+          {
+            type: 'function',
+            function: { name: tool.name, description: tool.description ?? '', parameters: tool.inputSchema ?? {} },
+          },
+        ]
+      : [],
+  );
+}
+
+export interface WireTool {
+  readonly type: 'function';
+  readonly function: { readonly name: string; readonly description: string; readonly parameters: unknown };
+}
+
+function assistantMessage(content: readonly PromptPart[], raw: RawArguments): Message {
+  return answerMessage(
+    content.map((part) =>
+      part.type === 'tool-call' && part.toolCallId !== undefined
+        ? { ...part, input: raw.get(part.toolCallId) ?? rewritten(part.input) }
+        : { ...part },
+    ),
+  );
+}
+
+function rewritten(input: unknown): string {
+  return typeof input === 'string' ? input : JSON.stringify(input ?? {});
+}
+
+function toolCall(id: string, name: string, text: string): { id: string; type: string; function: { name: string; arguments: string } } {
+  return { id, type: 'function', function: { name, arguments: text } };
+}
+
+function toolMessage(part: PromptPart): Message {
+  return { role: 'tool', tool_call_id: part.toolCallId ?? '', content: outputText(part.output) };
+}
+
+function userContent(content: readonly PromptPart[]): string | { type: string }[] {
+  if (content.every((part) => part.type === 'text')) return content.map((part) => part.text ?? '').join('');
+  return content.map((part) =>
+    part.type === 'text'
+      ? { type: 'text', text: part.text ?? '' }
+      : { type: part.type, mediaType: part.mediaType ?? 'unknown', omitted: true },
+  );
+}

@@ -1,0 +1,206 @@
+/**
+ * One life of the sidecar: own process group, standard input as a lifeline, token in the environment, readiness proven
+ * by its own JSON line and its health answer. When this process goes away, however, the sidecar kills its group.
+ */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { z } from 'zod';
+import { SidecarError } from '../../errors.ts';
+import { SidecarClient, type Health } from './client.ts';
+import { sidecarFolder } from './locations.ts';
+
+export interface SidecarStart {
+  readonly python: string;
+  readonly baseModel: string;
+  readonly threads: number;
+  readonly dtype: 'float32' | 'bfloat16';
+  readonly startTimeoutMs: number;
+  readonly onProgress: (stage: 'start' | 'model', message: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+const line = z.discriminatedUnion('event', [
+  z.object({ event: z.literal('progress'), stage: z.string(), message: z.string() }),
+  z.object({ event: z.literal('ready'), protocol: z.literal(1), port: z.int(), pid: z.int(), instance: z.string() }),
+  z.object({ event: z.literal('failed'), code: z.string(), message: z.string(), fix: z.string() }),
+]);
+type Ready = Extract<z.infer<typeof line>, { event: 'ready' }>;
+
+type Child = ReturnType<typeof spawn>;
+
+/** Lines of standard error that are kept for error messages. */
+const tailLines = 40;
+
+export class SidecarProcess {
+  readonly client: SidecarClient;
+  readonly health: Health;
+  readonly port: number;
+  readonly token: string;
+  readonly pid: number;
+  /** Resolves when the process has ended, whatever ended it. */
+  readonly ended: Promise<void>;
+  readonly #child: Child;
+  readonly #tail: readonly string[];
+
+  private constructor(parts: {
+    child: Child;
+    client: SidecarClient;
+    health: Health;
+    ready: Ready;
+    token: string;
+    ended: Promise<void>;
+    tail: readonly string[];
+  }) {
+    this.#child = parts.child;
+    this.client = parts.client;
+    this.health = parts.health;
+    this.port = parts.ready.port;
+    this.pid = parts.ready.pid;
+    this.token = parts.token;
+    this.ended = parts.ended;
+    this.#tail = parts.tail;
+  }
+
+  /** Starts a sidecar and waits until it is ready. Throws SidecarError with the last lines that it wrote. */
+  static async start(options: SidecarStart): Promise<SidecarProcess> {
+    const token = randomBytes(32).toString('hex');
+    const child = spawn(options, token);
+    const tail: string[] = [];
+    const ended = follow(child, tail);
+    try {
+      const ready = await waitUntilReady(child, options, tail);
+      const client = new SidecarClient({ port: ready.port, token });
+      const health = await client.health(AbortSignal.timeout(30_000));
+      if (health.instance !== ready.instance) {
+        throw new SidecarError(`Port ${String(ready.port)} answers as another process.`, {
+          fix: 'Start again: another port is chosen.',
+          retryable: true,
+        });
+      }
+      return new SidecarProcess({ child, client, health, ready, token, ended, tail });
+    } catch (error) {
+      killGroup(child);
+      await ended;
+      throw error;
+    }
+  }
+
+  /** The last lines of its log. */
+  get stderrTail(): string {
+    return this.#tail.join('\n');
+  }
+
+  /** Ends the process and everything that it started; resolves once it is gone. */
+  async stop(): Promise<void> {
+    killGroup(this.#child);
+    await this.ended;
+  }
+}
+
+function spawn(options: SidecarStart, token: string) {
+  const { python, baseModel, threads, dtype } = options;
+  const child = execa(
+    python,
+    ['-m', 'apprentice_sidecar', '--model', baseModel, '--threads', String(threads), '--dtype', dtype],
+    {
+      env: {
+        PYTHONPATH: join(sidecarFolder(), 'src'),
+        PYTHONUNBUFFERED: '1',
+        APPRENTICE_SIDECAR_TOKEN: token,
+        // A spinning barrier on shared cores waits for a thread that is not scheduled: 30 times slower.
+        OMP_WAIT_POLICY: 'PASSIVE',
+        OMP_NUM_THREADS: String(threads),
+        TOKENIZERS_PARALLELISM: 'false',
+        HF_HUB_DISABLE_TELEMETRY: '1',
+      },
+      detached: true, // its own process group
+      cleanup: true,
+      stdin: 'pipe',
+      stdout: 'pipe',
+      stderr: 'pipe',
+      buffer: false,
+      reject: false,
+    },
+  );
+  // Neither the child nor its pipes keep the host alive; the lifeline ends with the host.
+  child.nodeChildProcess.unref();
+  for (const pipe of [child.stdin, child.stdout, child.stderr]) unref(pipe);
+  return child;
+}
+
+function unref(pipe: unknown): void {
+  if (typeof pipe === 'object' && pipe !== null && 'unref' in pipe && typeof pipe.unref === 'function') pipe.unref();
+}
+
+async function follow(child: Child, tail: string[]): Promise<void> {
+  child.stderr?.setEncoding('utf8');
+  child.stderr?.on('data', (text: string) => {
+    tail.push(...text.split('\n').filter((one) => one.trim() !== ''));
+    if (tail.length > tailLines) tail.splice(0, tail.length - tailLines);
+  });
+  await child;
+}
+
+async function waitUntilReady(child: Child, options: SidecarStart, tail: readonly string[]): Promise<Ready> {
+  const failed = (message: string, fix: string): SidecarError =>
+    new SidecarError(message, { fix, stderrTail: tail.join('\n'), retryable: false });
+  return new Promise<Ready>((resolve, reject) => {
+    // This timer may keep the host alive: somebody waits for the start.
+    const timer = setTimeout(() => {
+      reject(failed(`The sidecar was not ready after ${String(options.startTimeoutMs)} ms.`, 'Raise `startTimeoutMs`, or look at its log.'));
+    }, options.startTimeoutMs);
+    const onAbort = (): void => {
+      reject(failed('The start of the sidecar was aborted.', 'Start again.'));
+    };
+    options.signal?.addEventListener('abort', onAbort, { once: true });
+    const settle = (): void => {
+      clearTimeout(timer);
+      options.signal?.removeEventListener('abort', onAbort);
+    };
+    let rest = '';
+    child.stdout?.setEncoding('utf8');
+    child.stdout?.on('data', (text: string) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      for (const one of lines) {
+        const parsed = line.safeParse(parseJson(one));
+        if (!parsed.success) continue;
+        const event = parsed.data;
+        if (event.event === 'progress') {
+          options.onProgress(event.stage === 'model' ? 'model' : 'start', event.message);
+        } else if (event.event === 'ready') {
+          settle();
+          resolve(event);
+        } else {
+          settle();
+          reject(failed(`${event.message} (${event.code})`, event.fix));
+        }
+      }
+    });
+    void child.then((result) => {
+      settle();
+      const how = result.signal ?? `exit code ${String(result.exitCode ?? result.code ?? '?')}`;
+      const last = tail.slice(-8).join('\n');
+      reject(failed(`The sidecar ended before it was ready (${how}).\n${last}\n`, 'Mend what its last lines say.'));
+    });
+  });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // other libraries print to standard output, too
+  }
+}
+
+function killGroup(child: Child): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, 'SIGKILL');
+  } catch (error) {
+    // Gone already, or no groups on this system.
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) child.kill('SIGKILL');
+  }
+}
