@@ -118,6 +118,11 @@ export class ActiveRun implements Run {
     this.#drafts.push({ tool: { kind: 'tool-result', at: this.#parts.now(), ...result } });
   }
 
+  /** Runs a part of the recording that may fail; a throw is counted and gives `otherwise`. */
+  guard<T>(place: string, work: () => T, otherwise: T): T {
+    return this.#parts.faults.guard(place, work, otherwise);
+  }
+
   metric(name: string, value: number): void {
     this.#metrics[name] = value;
   }

@@ -1,0 +1,227 @@
+/** The composition root: validated options → concrete store, recorder, router and backend. */
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import type { Backend, BackendProgress, RunningBackend } from './backends/backend.ts';
+import type { CaptureCounters, RunOptions } from './capture/capture.ts';
+import { FaultCounter } from './capture/faults.ts';
+import { Recorder } from './capture/recorder.ts';
+import { StoreSink } from './capture/sink.ts';
+import { InvalidOptionError } from './errors.ts';
+import { PolicyRouter } from './policy/router.ts';
+import type { Scenario } from './rewards/reward.ts';
+import { openSqliteStore } from './store/sqlite/index.ts';
+import type { Store, TrajectoryQuery } from './store/store.ts';
+import { train, type TrainEvent } from './training/loop.ts';
+import { parseTrainOptions, parseWith, type TrainOptions } from './training/settings.ts';
+import { namePattern } from './trajectory/ids.ts';
+import type { Reward } from './trajectory/records.ts';
+
+export interface ApprenticeOptions {
+  /** Groups what belongs together; lower case, as in a folder name. */
+  readonly project: string;
+  /** Names the adapter: its steps are served as `name@step`. */
+  readonly name: string;
+  /** Folder or hub id of the open-weight model that is trained. Not needed for recording. */
+  readonly baseModel?: string;
+  /** What serves and trains. Not needed for recording. */
+  readonly backend?: Backend;
+  /** Holds the store and the adapters. Default: `.apprentice`. */
+  readonly folder?: string;
+  /** A store of your own. Default: SQLite in `folder`. */
+  readonly store?: Store;
+  /** Set-up and start of the backend, as they go. */
+  readonly onProgress?: BackendProgress;
+}
+
+const name = z.string().regex(namePattern, 'a name of lower-case letters, digits, ".", "_" and "-", at most 64 long');
+const schema = z.object({
+  project: name,
+  name,
+  baseModel: z.string().min(1).optional(),
+  folder: z.string().min(1).optional(),
+});
+
+/** What a piece of feedback is about: at least one of them. */
+export interface FeedbackTarget {
+  readonly trajectoryId?: string;
+  readonly threadId?: string;
+  readonly messageId?: string;
+  /** The id that the model server gave to an answer. */
+  readonly responseId?: string;
+}
+
+export interface Feedback {
+  readonly name: string;
+  readonly value: number;
+  readonly by?: string;
+  readonly explanation?: string;
+}
+
+export interface ApprenticeStatus {
+  readonly capture: CaptureCounters;
+  /** Where the data lies. */
+  readonly store: string;
+}
+
+/** Makes an apprentice. Nothing is installed or started before it is needed. Throws InvalidOptionError. */
+export function createApprentice(options: ApprenticeOptions): Apprentice {
+  parseWith(schema, options, '');
+  return new Apprentice(options);
+}
+
+export class Apprentice {
+  readonly recorder: Recorder;
+  readonly #options: ApprenticeOptions;
+  readonly #store: Promise<Store>;
+  readonly #sink: StoreSink;
+  readonly #router = new PolicyRouter();
+  readonly #faults = new FaultCounter();
+  #backend: Promise<RunningBackend> | undefined;
+
+  constructor(options: ApprenticeOptions) {
+    this.#options = options;
+    this.#store = options.store === undefined ? openSqliteStore({ folder: this.#folder }) : Promise.resolve(options.store);
+    // A store that cannot be opened costs recordings, counted and warned of, never the host's calls.
+    this.#store.catch((error: unknown) => {
+      this.#faults.count('opening the store', error);
+    });
+    this.#sink = new StoreSink({ store: this.#store, faults: this.#faults });
+    this.recorder = new Recorder({
+      project: options.project,
+      name: options.name,
+      sink: this.#sink,
+      router: this.#router,
+      faults: this.#faults,
+    });
+  }
+
+  /** Runs an agent as one trajectory and gives back what it gives back. */
+  run<T>(options: RunOptions, agent: () => T): T {
+    return this.recorder.run(options, agent);
+  }
+
+  /** Attaches a reward, now or days later, to every trajectory that matches. Gives how many did. Throws StoreError. */
+  async feedback(target: FeedbackTarget, feedback: Feedback): Promise<number> {
+    const query: TrajectoryQuery = target;
+    if (Object.values(target).every((value) => value === undefined)) {
+      throw new InvalidOptionError({
+        field: 'target',
+        received: target,
+        expected: 'an object with trajectoryId, threadId, messageId or responseId',
+        fix: 'Say what the feedback is about.',
+      });
+    }
+    if (!Number.isFinite(feedback.value)) {
+      throw new InvalidOptionError({
+        field: 'feedback.value',
+        received: String(feedback.value),
+        expected: 'a finite number',
+        fix: 'Use for instance 1 for a thumb up and 0 for a thumb down.',
+      });
+    }
+    const store = await this.#store;
+    await this.#sink.flush();
+    const one = target.trajectoryId === undefined ? undefined : await store.get(target.trajectoryId);
+    const found = target.trajectoryId === undefined ? await store.find(query) : one === undefined ? [] : [one];
+    const rewards = found.map(
+      ({ trajectory }): Reward => ({
+        id: randomUUID(),
+        trajectoryId: trajectory.id,
+        name: feedback.name,
+        value: feedback.value,
+        source: { type: 'feedback', ...(feedback.by === undefined ? {} : { by: feedback.by }) },
+        ...(feedback.explanation === undefined ? {} : { explanation: feedback.explanation }),
+        createdAt: Date.now(),
+      }),
+    );
+    if (rewards.length > 0) await store.reward(rewards);
+    return rewards.length;
+  }
+
+  /**
+   * Trains on rollouts of the agent, from the last published step on; gives an event for each evaluation and step.
+   * Leaving the loop early, or aborting, keeps what is published. Throws InvalidOptionError before anything runs.
+   */
+  async *train<S extends Scenario, R>(options: TrainOptions<S, R>): AsyncGenerator<TrainEvent, void, void> {
+    parseTrainOptions(options);
+    const { loss, optimizer, lora } = options;
+    this.#requireBackend().validate({
+      ...(loss === undefined ? {} : { loss }),
+      ...(optimizer === undefined ? {} : { optimizer }),
+      ...(lora === undefined ? {} : { lora }),
+    });
+    const store = await this.#store;
+    const backend = await this.backend(options.signal);
+    yield* train(
+      {
+        project: this.#options.project,
+        name: this.#options.name,
+        store,
+        sink: this.#sink,
+        recorder: this.recorder,
+        router: this.#router,
+        backend,
+        now: Date.now,
+      },
+      options,
+    );
+  }
+
+  /** The running backend; starts it, with its installation, on first use. */
+  backend(signal?: AbortSignal): Promise<RunningBackend> {
+    const { project, name: model, baseModel, onProgress } = this.#options;
+    const backend = this.#requireBackend();
+    if (baseModel === undefined) throw missing('baseModel', 'the folder or hub id of an open-weight model');
+    this.#backend ??= backend
+      .start({
+        project,
+        name: model,
+        baseModel,
+        folder: this.#folder,
+        ...(onProgress === undefined ? {} : { onProgress }),
+        ...(signal === undefined ? {} : { signal }),
+      })
+      .catch((error: unknown) => {
+        this.#backend = undefined; // the next use tries again
+        throw error;
+      });
+    return this.#backend;
+  }
+
+  /** The store, for queries. */
+  store(): Promise<Store> {
+    return this.#store;
+  }
+
+  async status(): Promise<ApprenticeStatus> {
+    return { capture: this.#sink.counters(), store: (await this.#store).location };
+  }
+
+  /** Everything recorded so far is on disk when `complete` is true. Default: within 2 seconds. */
+  flush(options: { readonly timeoutMs?: number } = {}): Promise<{ readonly complete: boolean }> {
+    return this.#sink.flush(options);
+  }
+
+  /** Closes open runs as partial records, writes everything (within `timeoutMs`, default 2000) and ends the backend. */
+  async close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
+    this.recorder.finishAll();
+    await this.#sink.close(options);
+    const [backend] = await Promise.allSettled([this.#backend]);
+    if (backend.status === 'fulfilled') await backend.value?.close();
+    const [store] = await Promise.allSettled([this.#store]);
+    if (store.status === 'fulfilled') await store.value.close();
+  }
+
+  get #folder(): string {
+    return this.#options.folder ?? '.apprentice';
+  }
+
+  #requireBackend(): Backend {
+    if (this.#options.backend === undefined) throw missing('backend', 'a backend');
+    return this.#options.backend;
+  }
+}
+
+function missing(field: string, expected: string): InvalidOptionError {
+  return new InvalidOptionError({ field, received: undefined, expected, fix: 'Give it to createApprentice to train.' });
+}

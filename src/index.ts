@@ -1,0 +1,28 @@
+/** `apprentice`: the public entry. Adapters, backends and rewards have entries of their own. */
+export { Apprentice, createApprentice } from './apprentice.ts';
+export type { ApprenticeOptions, ApprenticeStatus, Feedback, FeedbackTarget } from './apprentice.ts';
+export type { Backend, LoraOptions, LossOptions, OptimizerOptions, RunningBackend } from './backends/backend.ts';
+export type { CaptureCounters, RunOptions } from './capture/capture.ts';
+export {
+  AbortedError,
+  AdapterRefusedError,
+  ApprenticeError,
+  BackendUnavailableError,
+  EnvironmentError,
+  InvalidOptionError,
+  InvalidRecordError,
+  isApprenticeError,
+  RolloutBudgetExceededError,
+  SidecarError,
+  StoreError,
+  TrainingFailedError,
+} from './errors.ts';
+export type { ApprenticeErrorCode } from './errors.ts';
+export { openSqliteStore } from './store/sqlite/index.ts';
+export type { Store, TrajectoryQuery } from './store/store.ts';
+export type { Evaluation } from './training/evaluation.ts';
+export type { StepReport, TrainEvent } from './training/loop.ts';
+export type { Rollout, RolloutContext, RolloutLimits } from './training/rollouts.ts';
+export type { RolloutProgress, TrainOptions } from './training/settings.ts';
+export type { Mean, Proportion } from './training/statistics.ts';
+export type { Group, ModelCall, Reward, ScoredTrajectory, Trajectory } from './trajectory/records.ts';
