@@ -34,7 +34,7 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== digest) {
 
 const node = join(modules, 'node', 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
 const program = existsSync(node) ? node : process.execPath;
-const run = spawnSync(program, ['--conditions=source', '--disable-warning=ExperimentalWarning', join(root, file), ...rest], {
+const run = spawnSync(program, ['--conditions=apprentice-source', '--disable-warning=ExperimentalWarning', join(root, file), ...rest], {
   cwd: root,
   stdio: 'inherit',
 });
