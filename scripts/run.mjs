@@ -20,11 +20,16 @@ if (file === undefined) {
   process.exit(2);
 }
 
-const digest = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+const digest = createHash('sha256')
+  .update(readFileSync(join(root, 'package-lock.json')))
+  .digest('hex');
 if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== digest) {
   console.log('  · Installing npm packages (about 400 MB, half a minute)');
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
-  const installed = spawnSync(npm, ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio: 'inherit' });
+  const installed = spawnSync(npm, ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: 'inherit',
+  });
   if (installed.status !== 0) {
     console.error('npm ci failed: mend what it says and start again.');
     process.exit(1);
@@ -34,8 +39,12 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== digest) {
 
 const node = join(modules, 'node', 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
 const program = existsSync(node) ? node : process.execPath;
-const run = spawnSync(program, ['--conditions=apprentice-source', '--disable-warning=ExperimentalWarning', join(root, file), ...rest], {
-  cwd: root,
-  stdio: 'inherit',
-});
+const run = spawnSync(
+  program,
+  ['--conditions=apprentice-source', '--disable-warning=ExperimentalWarning', join(root, file), ...rest],
+  {
+    cwd: root,
+    stdio: 'inherit',
+  },
+);
 process.exit(run.status ?? 1);

@@ -33,7 +33,9 @@ export interface ApprenticeOptions {
   readonly onProgress?: BackendProgress;
 }
 
-const name = z.string().regex(namePattern, 'a name of lower-case letters, digits, ".", "_" and "-", at most 64 long');
+const name = z
+  .string()
+  .regex(namePattern, 'a name of lower-case letters, digits, ".", "_" and "-", at most 64 long');
 const schema = z.object({
   project: name,
   name,
@@ -80,7 +82,10 @@ export class Apprentice {
 
   constructor(options: ApprenticeOptions) {
     this.#options = options;
-    this.#store = options.store === undefined ? openSqliteStore({ folder: this.#folder }) : Promise.resolve(options.store);
+    this.#store =
+      options.store === undefined
+        ? openSqliteStore({ folder: this.#folder })
+        : Promise.resolve(options.store);
     // A store that cannot be opened costs recordings, counted and warned of, never the host's calls.
     this.#store.catch((error: unknown) => {
       this.#faults.count('opening the store', error);
@@ -122,18 +127,17 @@ export class Apprentice {
     const store = await this.#store;
     await this.#sink.flush();
     const one = target.trajectoryId === undefined ? undefined : await store.get(target.trajectoryId);
-    const found = target.trajectoryId === undefined ? await store.find(query) : one === undefined ? [] : [one];
-    const rewards = found.map(
-      ({ trajectory }): Reward => ({
-        id: randomUUID(),
-        trajectoryId: trajectory.id,
-        name: feedback.name,
-        value: feedback.value,
-        source: { type: 'feedback', ...(feedback.by === undefined ? {} : { by: feedback.by }) },
-        ...(feedback.explanation === undefined ? {} : { explanation: feedback.explanation }),
-        createdAt: Date.now(),
-      }),
-    );
+    const found =
+      target.trajectoryId === undefined ? await store.find(query) : one === undefined ? [] : [one];
+    const rewards = found.map(({ trajectory }): Reward => ({
+      id: randomUUID(),
+      trajectoryId: trajectory.id,
+      name: feedback.name,
+      value: feedback.value,
+      source: { type: 'feedback', ...(feedback.by === undefined ? {} : { by: feedback.by }) },
+      ...(feedback.explanation === undefined ? {} : { explanation: feedback.explanation }),
+      createdAt: Date.now(),
+    }));
     if (rewards.length > 0) await store.reward(rewards);
     return rewards.length;
   }
@@ -223,5 +227,10 @@ export class Apprentice {
 }
 
 function missing(field: string, expected: string): InvalidOptionError {
-  return new InvalidOptionError({ field, received: undefined, expected, fix: 'Give it to createApprentice to train.' });
+  return new InvalidOptionError({
+    field,
+    received: undefined,
+    expected,
+    fix: 'Give it to createApprentice to train.',
+  });
 }

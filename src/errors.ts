@@ -102,7 +102,10 @@ export class SidecarError extends ApprenticeError {
   /** The sidecar's own error code, for instance `training_busy`. */
   readonly sidecarCode: string | undefined;
   readonly stderrTail: string | undefined;
-  constructor(message: string, details: ApprenticeErrorDetails & { sidecarCode?: string; stderrTail?: string }) {
+  constructor(
+    message: string,
+    details: ApprenticeErrorDetails & { sidecarCode?: string; stderrTail?: string },
+  ) {
     super('sidecar_failed', message, details);
     this.sidecarCode = details.sidecarCode;
     this.stderrTail = details.stderrTail;
@@ -133,7 +136,10 @@ export class RolloutBudgetExceededError extends ApprenticeError {
 /** The caller's AbortSignal ended the work. */
 export class AbortedError extends ApprenticeError {
   constructor(what: string, cause?: unknown) {
-    super('aborted', `${what} was aborted.`, { fix: 'Start it again to resume at the last published step.', cause });
+    super('aborted', `${what} was aborted.`, {
+      fix: 'Start it again to resume at the last published step.',
+      cause,
+    });
   }
 }
 

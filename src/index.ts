@@ -1,7 +1,13 @@
 /** `apprentice`: the public entry. Adapters, backends and rewards have entries of their own. */
 export { Apprentice, createApprentice } from './apprentice.ts';
 export type { ApprenticeOptions, ApprenticeStatus, Feedback, FeedbackTarget } from './apprentice.ts';
-export type { Backend, LoraOptions, LossOptions, OptimizerOptions, RunningBackend } from './backends/backend.ts';
+export type {
+  Backend,
+  LoraOptions,
+  LossOptions,
+  OptimizerOptions,
+  RunningBackend,
+} from './backends/backend.ts';
 export type { CaptureCounters, RunOptions } from './capture/capture.ts';
 export {
   AbortedError,

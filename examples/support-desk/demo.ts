@@ -32,7 +32,11 @@ screen.title('apprentice: a support desk learns its rules', [
   'An AI SDK agent with two tools, a tiny model of 0.9 M parameters, GRPO on a LoRA, this machine, no GPU.',
 ]);
 
-const environment = await ensureEnvironment({ onProgress: (message) => { screen.note(message); } });
+const environment = await ensureEnvironment({
+  onProgress: (message) => {
+    screen.note(message);
+  },
+});
 screen.note(
   environment.installed
     ? `Python environment installed in ${environment.seconds.toFixed(0)} s (${environment.folder})`
@@ -46,7 +50,9 @@ const apprentice = createApprentice({
   baseModel: tinyModelFolder(),
   backend: localBackend({ environment: environment.python }),
   folder,
-  onProgress: ({ message }) => { screen.note(message); },
+  onProgress: ({ message }) => {
+    screen.note(message);
+  },
 });
 
 // The one line: the model that the agent calls, wrapped. (The demo has no provider account, hence no incumbent.)
@@ -57,7 +63,9 @@ const scenarios = makeTickets('train', 1500, random);
 const heldOut = makeTickets('heldOut', heldOutCount, random);
 
 const stop = new AbortController();
-process.once('SIGINT', () => { stop.abort(new Error('interrupted')); });
+process.once('SIGINT', () => {
+  stop.abort(new Error('interrupted'));
+});
 
 const evaluations: { successes: number; n: number; interval: readonly [number, number] }[] = [];
 const reports: object[] = [];
@@ -74,14 +82,17 @@ try {
     seed,
     groupsPerStep: 16,
     groupSize: 8,
-    rollout: (ticket, { attempt, signal }) => handleTicket(model, ticket, { stream: attempt % 2 === 1, signal }),
+    rollout: (ticket, { attempt, signal }) =>
+      handleTicket(model, ticket, { stream: attempt % 2 === 1, signal }),
     rewards: [codeReward('handled', ({ scenario, result }) => reward(scenario, result))],
     scaleByStandardDeviation: true,
     optimizer: { learningRate: 2e-3, gradientSteps: 2, betas: [0.9, 0.95] },
     lora: { rank: 16, alpha: 32 },
     limits: { concurrency: 32 },
     signal: stop.signal,
-    onProgress: (progress) => { screen.progress(progress); },
+    onProgress: (progress) => {
+      screen.progress(progress);
+    },
   });
   for await (const event of training) {
     screen.event(event);
@@ -97,7 +108,12 @@ try {
         seconds.rollout += event.seconds.rollout;
         seconds.training += event.seconds.training;
         seconds.swap += event.seconds.swap;
-        reports.push({ step: event.step, meanReward: event.meanReward, groups: event.groups, groupsWithSignal: event.groupsWithSignal });
+        reports.push({
+          step: event.step,
+          meanReward: event.meanReward,
+          groups: event.groups,
+          groupsWithSignal: event.groupsWithSignal,
+        });
         break;
       case 'no-signal':
       case 'resumed':
@@ -111,10 +127,30 @@ try {
   const after = evaluations.at(-1);
   const { store, capture } = await apprentice.status();
   const logprobGap = { mean: gapSum / Math.max(1, trainedTokens), max: gapMax };
-  const result = { seed, before, after, steps: reports, trainedTokens, mismatchedTokens, logprobGap, seconds, store };
+  const result = {
+    seed,
+    before,
+    after,
+    steps: reports,
+    trainedTokens,
+    mismatchedTokens,
+    logprobGap,
+    seconds,
+    store,
+  };
   if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
   if (before !== undefined && after !== undefined) {
-    screen.table({ before, after, trainedTokens, mismatchedTokens, logprobGap, seconds, store, folder, stored: capture.stored });
+    screen.table({
+      before,
+      after,
+      trainedTokens,
+      mismatchedTokens,
+      logprobGap,
+      seconds,
+      store,
+      folder,
+      stored: capture.stored,
+    });
   }
 } finally {
   await apprentice.close({ timeoutMs: 10_000 });

@@ -38,8 +38,15 @@ export class DemoScreen {
 
   progress({ stage, step, done, of }: RolloutProgress): void {
     if (!this.#live) return;
-    const what = { evaluation: 'evaluating', rollout: 'rolling out', training: 'training', swap: 'swapping in' }[stage];
-    process.stdout.write(`\r\u001b[2K  ${what} on step ${String(step)} ${bar(done / Math.max(1, of))} ${String(done)}/${String(of)}`);
+    const what = {
+      evaluation: 'evaluating',
+      rollout: 'rolling out',
+      training: 'training',
+      swap: 'swapping in',
+    }[stage];
+    process.stdout.write(
+      `\r\u001b[2K  ${what} on step ${String(step)} ${bar(done / Math.max(1, of))} ${String(done)}/${String(of)}`,
+    );
   }
 
   event(event: TrainEvent): void {
@@ -47,17 +54,23 @@ export class DemoScreen {
       case 'evaluation': {
         const label = this.#evaluations++ === 0 ? 'before' : `after step ${String(event.step)}`;
         const { successes, n, interval } = event.evaluation.success;
-        this.#line(`${label.padEnd(14)} ${bar(successes / n)} ${percent(successes / n)} of ${String(n)} held-out tickets ${range(interval)}`);
+        this.#line(
+          `${label.padEnd(14)} ${bar(successes / n)} ${percent(successes / n)} of ${String(n)} held-out tickets ${range(interval)}`,
+        );
         break;
       }
       case 'step':
         this.#line(stepLine(event));
         break;
       case 'no-signal':
-        this.#line(`  step ${String(event.step + 1)}: all rewards equal within their groups; drawing other tickets`);
+        this.#line(
+          `  step ${String(event.step + 1)}: all rewards equal within their groups; drawing other tickets`,
+        );
         break;
       case 'resumed':
-        this.#line(`resumed at step ${String(event.step)}${event.redone ? ', which a crash had interrupted' : ''}`);
+        this.#line(
+          `resumed at step ${String(event.step)}${event.redone ? ', which a crash had interrupted' : ''}`,
+        );
         break;
       default:
         event satisfies never;
@@ -69,14 +82,23 @@ export class DemoScreen {
     const gain = 100 * (after.successes / after.n - before.successes / before.n);
     this.#line('');
     this.#line(styleText('bold', 'Held-out tickets handled rightly (95 % interval)'));
-    for (const [label, share] of [['before', before], ['after', after]] as const) {
+    for (const [label, share] of [
+      ['before', before],
+      ['after', after],
+    ] as const) {
       const { successes, n, interval } = share;
-      this.#line(`  ${label.padEnd(7)} ${percent(successes / n)}  ${range(interval)}  ${String(successes)} of ${String(n)}`);
+      this.#line(
+        `  ${label.padEnd(7)} ${percent(successes / n)}  ${range(interval)}  ${String(successes)} of ${String(n)}`,
+      );
     }
     this.#line(`  gain    ${gain >= 0 ? '+' : ''}${gain.toFixed(1)} points`);
     this.#line('');
-    this.#line(`Trained on ${String(summary.trainedTokens)} sampled tokens, ${String(summary.mismatchedTokens)} of them not as sampled;`);
-    this.#line(`trainer and sampler differ by ${logprobGap.mean.toExponential(1)} nats on average, ${logprobGap.max.toExponential(1)} at most.`);
+    this.#line(
+      `Trained on ${String(summary.trainedTokens)} sampled tokens, ${String(summary.mismatchedTokens)} of them not as sampled;`,
+    );
+    this.#line(
+      `trainer and sampler differ by ${logprobGap.mean.toExponential(1)} nats on average, ${logprobGap.max.toExponential(1)} at most.`,
+    );
     this.#line(
       `Time: ${seconds.total.toFixed(0)} s (rollouts ${seconds.rollout.toFixed(0)} s, training ${seconds.training.toFixed(0)} s, swaps ${seconds.swap.toFixed(1)} s).`,
     );

@@ -2,6 +2,7 @@
  * The world of the demo: a shop with orders, customers who write about them, and the right thing to do. Pure and
  * seeded. The words are in world.json, which the tiny model's training script reads, too.
  */
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Scenario } from 'apprentice/rewards';
 
@@ -40,19 +41,19 @@ export interface Outcome {
   readonly resolved: readonly { readonly order: string; readonly action: string }[];
 }
 
-const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
+const letters = Array.from('ABCDEFGHIJKLMNOPQRSTUVWXYZ');
 
 /** A quarter of all order ids never occurs in any training, of the base model or of the demo. */
 export function isHeldOut(orderId: string): boolean {
-  const [first = 0, second = 0, third = 0] = [...orderId.slice(1)].map(Number);
-  return (letters.indexOf(orderId.charAt(0)) + 3 * first + 5 * second + 7 * third) % 4 === 0;
+  // By a hash, as in the training script: a simple rule over the digits would be learnt by the model.
+  return createHash('sha256').update(orderId).digest().readUInt8(0) % 4 === 0;
 }
 
 /** `count` different tickets of one pool; the same for the same seed. */
 export function makeTickets(pool: 'train' | 'heldOut', count: number, random: () => number): Ticket[] {
   const tickets = new Map<string, Ticket>();
   while (tickets.size < count) {
-    const orderId = pick([...letters], random) + [0, 0, 0].map(() => String(Math.floor(random() * 10))).join('');
+    const orderId = pick(letters, random) + [0, 0, 0].map(() => String(Math.floor(random() * 10))).join('');
     if (isHeldOut(orderId) !== (pool === 'heldOut') || tickets.has(orderId)) continue;
     tickets.set(orderId, makeTicket(orderId, pool, random));
   }
@@ -62,7 +63,9 @@ export function makeTickets(pool: 'train' | 'heldOut', count: number, random: ()
 function makeTicket(orderId: string, pool: 'train' | 'heldOut', random: () => number): Ticket {
   const problem = pick(Object.values(words.problems), random);
   const item = pick(words.items, random);
-  const attributes = Object.entries(words.attributes).map(([name, values]) => [name, pick(values, random)] as const);
+  const attributes = Object.entries(words.attributes).map(
+    ([name, values]) => [name, pick(values, random)] as const,
+  );
   const order: Order = { order: orderId, item, ...Object.fromEntries(attributes) };
   const right = problem.actions[order[problem.attribute] ?? ''] ?? '';
   const phrase = pick(problem.phrases, random).replace('{item}', item);

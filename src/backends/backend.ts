@@ -67,14 +67,23 @@ export interface AdapterRef {
 }
 
 export type TrainingEvent =
-  | { readonly type: 'started'; readonly rows: number; readonly tokens: number; readonly trainedTokens: number }
+  | {
+      readonly type: 'started';
+      readonly rows: number;
+      readonly tokens: number;
+      readonly trainedTokens: number;
+    }
   | {
       readonly type: 'gradient-step';
       readonly index: number;
       readonly of: number;
       readonly metrics: Readonly<Record<string, number>>;
     }
-  | { readonly type: 'ended'; readonly adapter: AdapterRef; readonly metrics: Readonly<Record<string, number>> };
+  | {
+      readonly type: 'ended';
+      readonly adapter: AdapterRef;
+      readonly metrics: Readonly<Record<string, number>>;
+    };
 
 /** How to reach a served policy: an OpenAI-dialect endpoint. */
 export interface Endpoint {
@@ -124,7 +133,11 @@ export interface RunningBackend {
   /** Trains; the last event is `ended`. Throws TrainingFailedError; AbortedError after `signal`. */
   train(job: TrainingJob, signal?: AbortSignal): AsyncIterable<TrainingEvent>;
   /** Loads, verifies (canary) and publishes `name@step`. Throws AdapterRefusedError; older steps go on serving. */
-  publish(adapter: { readonly name: string; readonly step: number; readonly folder: string }): Promise<CanaryReport>;
+  publish(adapter: {
+    readonly name: string;
+    readonly step: number;
+    readonly folder: string;
+  }): Promise<CanaryReport>;
   /** Stops serving a step; requests in flight on it finish. */
   retire(ref: { readonly name: string; readonly step: number }): Promise<void>;
   /** Complete, intact adapters of this name on disk, by ascending step. */
@@ -135,6 +148,10 @@ export interface RunningBackend {
 export interface Backend {
   readonly kind: 'local' | 'serverless';
   /** Checks that every option can be honoured; throws InvalidOptionError before anything runs. */
-  validate(options: { readonly loss?: LossOptions; readonly optimizer?: OptimizerOptions; readonly lora?: LoraOptions }): void;
+  validate(options: {
+    readonly loss?: LossOptions;
+    readonly optimizer?: OptimizerOptions;
+    readonly lora?: LoraOptions;
+  }): void;
   start(context: BackendContext): Promise<RunningBackend>;
 }

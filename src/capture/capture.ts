@@ -12,7 +12,11 @@ export interface CallStart {
   readonly provider?: string;
   readonly policy: string | null;
   readonly propensity: number;
-  readonly identity?: { readonly baseDigest: string; readonly tokenizerDigest: string; readonly chatTemplateDigest: string };
+  readonly identity?: {
+    readonly baseDigest: string;
+    readonly tokenizerDigest: string;
+    readonly chatTemplateDigest: string;
+  };
   /** Builds the OpenAI-style messages lazily, off the hot path. May throw: then the call is kept without them. */
   readonly messages: () => readonly Message[];
   readonly tools: () => readonly unknown[];

@@ -83,7 +83,10 @@ export class Recorder {
       failure = error;
       onSettled();
     };
-    const abandon = setTimeout(() => run.finish({ status: 'abandoned' }), this.#options.abandonAfterMs ?? 900_000);
+    const abandon = setTimeout(
+      () => run.finish({ status: 'abandoned' }),
+      this.#options.abandonAfterMs ?? 900_000,
+    );
     abandon.unref();
     let result: T;
     try {
@@ -99,7 +102,8 @@ export class Recorder {
 
   /** Closes all runs that are open, so that shutting down loses nothing: what is in flight becomes a partial record. */
   finishAll(): void {
-    for (const run of [...this.#open]) run.finish(run.openCalls > 0 ? { status: 'abandoned' } : { status: 'finished' });
+    for (const run of [...this.#open])
+      run.finish(run.openCalls > 0 ? { status: 'abandoned' } : { status: 'finished' });
   }
 
   #start(options: RunOptions, onIdle: (() => void) | undefined): ActiveRun {
@@ -127,9 +131,13 @@ export class Recorder {
 }
 
 function isPromise(value: unknown): value is Promise<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  );
 }
 
 function describe(error: unknown): { name: string; message: string } {
-  return error instanceof Error ? { name: error.name, message: error.message } : { name: 'Error', message: String(error) };
+  return error instanceof Error
+    ? { name: error.name, message: error.message }
+    : { name: 'Error', message: String(error) };
 }

@@ -155,7 +155,13 @@ export class ActiveRun implements Run {
       endedAt: now(),
     };
     this.#finished = trajectory;
-    this.#parts.faults.guard('handing over a trajectory', () => { this.#parts.onFinished(trajectory); }, undefined);
+    this.#parts.faults.guard(
+      'handing over a trajectory',
+      () => {
+        this.#parts.onFinished(trajectory);
+      },
+      undefined,
+    );
     return trajectory;
   }
 
@@ -190,7 +196,11 @@ export class ActiveRun implements Run {
         propensity: start.propensity,
       },
       request: {
-        messages: faults.guard('reading the messages of a call', start.messages, []) as ModelCall['request']['messages'],
+        messages: faults.guard(
+          'reading the messages of a call',
+          start.messages,
+          [],
+        ) as ModelCall['request']['messages'],
         tools: faults.guard('reading the tools of a call', start.tools, []) as ModelCall['request']['tools'],
         parameters: parameters as ModelCall['request']['parameters'],
       },
@@ -219,7 +229,10 @@ export class ActiveRun implements Run {
   }
 }
 
-function definedOnly(usage: { readonly inputTokens?: number; readonly outputTokens?: number }): ModelCall['response']['usage'] {
+function definedOnly(usage: {
+  readonly inputTokens?: number;
+  readonly outputTokens?: number;
+}): ModelCall['response']['usage'] {
   return {
     ...(usage.inputTokens === undefined ? {} : { inputTokens: usage.inputTokens }),
     ...(usage.outputTokens === undefined ? {} : { outputTokens: usage.outputTokens }),

@@ -1,10 +1,7 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ActiveRun } from './run.ts';
+import { sharedStorage } from './shared-storage.ts';
 
-/** One storage over duplicate copies of the package (ESM beside CJS, monorepos), so that they share the run. */
-const key = Symbol.for('apprentice.scope.1');
-const shared = globalThis as { [key]?: AsyncLocalStorage<ActiveRun> };
-const storage = (shared[key] ??= new AsyncLocalStorage<ActiveRun>());
+const storage = sharedStorage<ActiveRun>('apprentice.scope.1');
 
 /** The run that the code calling this belongs to. */
 export function currentRun(): ActiveRun | undefined {

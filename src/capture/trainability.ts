@@ -18,9 +18,13 @@ export function trainabilityOf(facts: TrainabilityFacts): Trainability {
   if (facts.outcome.status !== 'ok') return no('incomplete', facts.outcome.status);
   if (tokens === null || tokens.completionIds.length === 0) return no('no-token-ids');
   if (facts.outputTokens !== undefined && facts.outputTokens !== tokens.completionIds.length) {
-    return no('token-count-mismatch', `${String(tokens.completionIds.length)} ids, usage says ${String(facts.outputTokens)}`);
+    return no(
+      'token-count-mismatch',
+      `${String(tokens.completionIds.length)} ids, usage says ${String(facts.outputTokens)}`,
+    );
   }
-  if (tokens.logprobs.length !== tokens.completionIds.length || tokens.logprobs.includes(null)) return no('no-logprobs');
+  if (tokens.logprobs.length !== tokens.completionIds.length || tokens.logprobs.includes(null))
+    return no('no-logprobs');
   if (!isOne(facts.temperature)) return no('temperature-not-1', JSON.stringify(facts.temperature));
   if (!isOne(facts.topP)) return no('top-p-not-1', JSON.stringify(facts.topP));
   return { trainable: true };

@@ -1,12 +1,9 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Route, Router } from '../capture/route.ts';
+import { sharedStorage } from '../capture/shared-storage.ts';
 
 const incumbent: Route = { kind: 'incumbent', propensity: 1 };
 
-/** One storage over duplicate copies of the package, as for the run scope. */
-const key = Symbol.for('apprentice.route.1');
-const shared = globalThis as { [key]?: AsyncLocalStorage<Route> };
-const pinned = (shared[key] ??= new AsyncLocalStorage<Route>());
+const pinned = sharedStorage<Route>('apprentice.route.1');
 
 /**
  * Routes that can be set for everybody (`serve`, a policy goes live) and pinned for what one function starts (`pin`,

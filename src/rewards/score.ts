@@ -3,8 +3,7 @@ import type { RewardFunction, RewardInput, RewardValue, Scenario } from './rewar
 
 /** A reward with its weight in the sum. A bare reward function weighs 1. */
 export type WeightedReward<S extends Scenario, R> =
-  | RewardFunction<S, R>
-  | { readonly reward: RewardFunction<S, R>; readonly weight: number };
+  RewardFunction<S, R> | { readonly reward: RewardFunction<S, R>; readonly weight: number };
 
 export interface ComponentScore extends RewardValue {
   readonly name: string;
@@ -70,7 +69,9 @@ async function scoreOne<S extends Scenario, R>(
   }
 }
 
-function validate(entries: readonly { readonly reward: { readonly name: string }; readonly weight: number }[]): void {
+function validate(
+  entries: readonly { readonly reward: { readonly name: string }; readonly weight: number }[],
+): void {
   if (entries.length === 0) {
     throw new InvalidOptionError({
       field: 'rewards',

@@ -45,7 +45,15 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
     it('finds by scenario, policy, split, thread, message, response and time', () =>
       withStore(async (store) => {
         const call = { ...aCall({}), response: { ...aCall({}).response, id: 'resp-1' } };
-        const one = aTrajectory({ scenario: 's1', policy: 'p@1', split: 'train', threadId: 't1', messageId: 'm1', endedAt: 10, events: [call] });
+        const one = aTrajectory({
+          scenario: 's1',
+          policy: 'p@1',
+          split: 'train',
+          threadId: 't1',
+          messageId: 'm1',
+          endedAt: 10,
+          events: [call],
+        });
         const other = aTrajectory({ scenario: 's2', policy: null, split: 'test', endedAt: 20 });
         await seed(store, one, other);
         for (const query of [
@@ -77,7 +85,11 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
 
     it('gives groups with all their members', () =>
       withStore(async (store) => {
-        await seed(store, aTrajectory({ groupId: 'g', scenario: 's' }), aTrajectory({ groupId: 'g', scenario: 's' }));
+        await seed(
+          store,
+          aTrajectory({ groupId: 'g', scenario: 's' }),
+          aTrajectory({ groupId: 'g', scenario: 's' }),
+        );
         const [group, ...rest] = await store.groups({});
         expect(rest).toEqual([]);
         expect(group).toMatchObject({ groupId: 'g', scenario: 's' });
@@ -93,9 +105,18 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
         expect(await store.steps('p', 'n')).toHaveLength(1);
         await store.endStep({ ...key, step: 1, state: 'failed', adapterFolder: null, metrics: {} });
         await store.beginStep(again);
-        await store.endStep({ ...key, step: 2, state: 'published', adapterFolder: '/a', metrics: { loss: 1 } });
+        await store.endStep({
+          ...key,
+          step: 2,
+          state: 'published',
+          adapterFolder: '/a',
+          metrics: { loss: 1 },
+        });
         const steps = await store.steps('p', 'n');
-        expect(steps.map((step) => [step.step, step.state])).toEqual([[1, 'failed'], [2, 'published']]);
+        expect(steps.map((step) => [step.step, step.state])).toEqual([
+          [1, 'failed'],
+          [2, 'published'],
+        ]);
         expect(steps[1]).toMatchObject({ trajectoryIds: ['y'], adapterFolder: '/a', metrics: { loss: 1 } });
       }));
 

@@ -26,7 +26,8 @@ export function encodeTrajectory(trajectory: Trajectory): string {
     const keptIds = tokens === null ? 0 : commonLength(seen.ids, tokens.promptIds);
     const sameTools = tools === seen.tools;
     seen = {
-      messages: event.response.message === null ? messages : [...messages, JSON.stringify(event.response.message)],
+      messages:
+        event.response.message === null ? messages : [...messages, JSON.stringify(event.response.message)],
       tools,
       ids: tokens === null ? [] : [...tokens.promptIds, ...tokens.completionIds],
     };
@@ -37,7 +38,10 @@ export function encodeTrajectory(trajectory: Trajectory): string {
         messages: { kept, added: event.request.messages.slice(kept) },
         tools: sameTools ? null : event.request.tools,
       },
-      tokens: tokens === null ? null : { ...tokens, promptIds: { kept: keptIds, added: tokens.promptIds.slice(keptIds) } },
+      tokens:
+        tokens === null
+          ? null
+          : { ...tokens, promptIds: { kept: keptIds, added: tokens.promptIds.slice(keptIds) } },
     };
   });
   return JSON.stringify({ ...trajectory, events });
@@ -61,7 +65,9 @@ export function decodeTrajectory(text: string): unknown {
     const own = [...messages.slice(0, event.request.messages.kept), ...event.request.messages.added];
     tools = event.request.tools ?? tools;
     const promptIds =
-      event.tokens === null ? [] : [...ids.slice(0, event.tokens.promptIds.kept), ...event.tokens.promptIds.added];
+      event.tokens === null
+        ? []
+        : [...ids.slice(0, event.tokens.promptIds.kept), ...event.tokens.promptIds.added];
     messages = event.response.message === null ? own : [...own, event.response.message];
     ids = event.tokens === null ? [] : [...promptIds, ...event.tokens.completionIds];
     return {

@@ -11,15 +11,25 @@ export function aCall(options: {
   readonly history?: ModelCall;
 }): ModelCall {
   const { promptIds = [1, 2], completionIds = [3], index = 0, history } = options;
-  const before = history === undefined ? [] : [...history.request.messages, history.response.message ?? { role: 'assistant' }];
+  const before =
+    history === undefined
+      ? []
+      : [...history.request.messages, history.response.message ?? { role: 'assistant' }];
   return {
     kind: 'model-call',
     id: randomUUID() as ModelCallId,
     index,
     adapter: 'ai-sdk',
     served: { requestedModel: 'm', policy: 'test@1', propensity: 1 },
-    request: { messages: [...before, { role: 'user', content: `turn ${String(index)}` }], tools: [], parameters: {} },
-    response: { message: { role: 'assistant', content: 'yes' }, usage: { outputTokens: completionIds.length } },
+    request: {
+      messages: [...before, { role: 'user', content: `turn ${String(index)}` }],
+      tools: [],
+      parameters: {},
+    },
+    response: {
+      message: { role: 'assistant', content: 'yes' },
+      usage: { outputTokens: completionIds.length },
+    },
     tokens: { promptIds, completionIds, logprobs: completionIds.map(() => -0.5), logprobsMode: 'raw' },
     trainability: { trainable: true },
     outcome: { status: 'ok' },

@@ -43,7 +43,12 @@ export type TrainEvent =
   | { readonly type: 'resumed'; readonly step: number; readonly redone: boolean }
   | { readonly type: 'evaluation'; readonly step: number; readonly evaluation: Evaluation }
   /** All groups of a draw had equal rewards: nothing to train on, another draw follows. */
-  | { readonly type: 'no-signal'; readonly step: number; readonly meanReward: number; readonly groups: number }
+  | {
+      readonly type: 'no-signal';
+      readonly step: number;
+      readonly meanReward: number;
+      readonly groups: number;
+    }
   | StepReport;
 
 export interface TrainerParts {
@@ -99,11 +104,15 @@ class Trainer<S extends Scenario, R> {
       if (report.type === 'step') {
         emptyDraws = 0;
         const every = this.#numbers.evaluateEvery;
-        if (every > 0 && report.step % every === 0 && report.step < this.#numbers.steps) yield* this.#evaluate('during');
+        if (every > 0 && report.step % every === 0 && report.step < this.#numbers.steps)
+          yield* this.#evaluate('during');
       } else if (++emptyDraws === maximumEmptyDraws) {
-        throw new TrainingFailedError(`All rewards were equal within their groups, ${String(emptyDraws)} draws in a row.`, {
-          fix: 'Use scenarios on which the model sometimes succeeds and sometimes fails, or a finer reward.',
-        });
+        throw new TrainingFailedError(
+          `All rewards were equal within their groups, ${String(emptyDraws)} draws in a row.`,
+          {
+            fix: 'Use scenarios on which the model sometimes succeeds and sometimes fails, or a finer reward.',
+          },
+        );
       }
     }
     yield* this.#evaluate('after');
@@ -118,7 +127,8 @@ class Trainer<S extends Scenario, R> {
   }
 
   #throwIfAborted(): void {
-    if (this.#options.signal?.aborted === true) throw new AbortedError('Training', this.#options.signal.reason);
+    if (this.#options.signal?.aborted === true)
+      throw new AbortedError('Training', this.#options.signal.reason);
   }
 
   #progress(stage: RolloutProgress['stage']): (done: number, of: number) => void {
@@ -146,7 +156,14 @@ class Trainer<S extends Scenario, R> {
     const { project, name, store } = this.#parts;
     const batch = await this.#batchFromStore(interrupted.trajectoryIds);
     if (batch.rows.length === 0) {
-      await store.endStep({ project, name, step: interrupted.step, state: 'failed', adapterFolder: null, metrics: {} });
+      await store.endStep({
+        project,
+        name,
+        step: interrupted.step,
+        state: 'failed',
+        adapterFolder: null,
+        metrics: {},
+      });
       return;
     }
     await this.#trainAndPublish(batch, interrupted.step, interrupted.jobId);
@@ -231,7 +248,11 @@ class Trainer<S extends Scenario, R> {
     batch: Batch,
     step: number,
     jobId: string,
-  ): Promise<Pick<StepReport, 'adapter' | 'canary' | 'metrics' | 'logprobGap'> & { seconds: { training: number; swap: number } }> {
+  ): Promise<
+    Pick<StepReport, 'adapter' | 'canary' | 'metrics' | 'logprobGap'> & {
+      seconds: { training: number; swap: number };
+    }
+  > {
     const { project, name, store, backend } = this.#parts;
     const { loss, optimizer, lora, signal } = this.#options;
     const job: TrainingJob = {
@@ -252,9 +273,19 @@ class Trainer<S extends Scenario, R> {
     const previous = this.#step;
     this.#current = { step, folder: trained.adapter.folder };
     const metrics = { ...trained.metrics, canaryMeanGap: canary.meanGap, canaryMaxGap: canary.maxGap };
-    await store.endStep({ project, name, step, state: 'published', adapterFolder: trained.adapter.folder, metrics });
+    await store.endStep({
+      project,
+      name,
+      step,
+      state: 'published',
+      adapterFolder: trained.adapter.folder,
+      metrics,
+    });
     if (previous - keptSteps >= 1) await backend.retire({ name, step: previous - keptSteps });
-    const seconds = { training: (trainedAt - startedAt) / 1000, swap: (performance.now() - trainedAt) / 1000 };
+    const seconds = {
+      training: (trainedAt - startedAt) / 1000,
+      swap: (performance.now() - trainedAt) / 1000,
+    };
     return { ...trained, canary, metrics, seconds };
   }
 
@@ -284,7 +315,14 @@ class Trainer<S extends Scenario, R> {
     } catch (error) {
       const { project, store } = this.#parts;
       if (error instanceof TrainingFailedError) {
-        await store.endStep({ project, name: job.name, step: job.step, state: 'failed', adapterFolder: null, metrics: {} });
+        await store.endStep({
+          project,
+          name: job.name,
+          step: job.step,
+          state: 'failed',
+          adapterFolder: null,
+          metrics: {},
+        });
       }
       throw error;
     }

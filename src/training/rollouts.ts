@@ -55,7 +55,9 @@ export interface RolloutBatch<S extends Scenario, R> {
 }
 
 /** All rollouts of the batch, in the order of its tasks. Throws RolloutBudgetExceededError, AbortedError. */
-export async function runRollouts<S extends Scenario, R>(batch: RolloutBatch<S, R>): Promise<FinishedRollout[]> {
+export async function runRollouts<S extends Scenario, R>(
+  batch: RolloutBatch<S, R>,
+): Promise<FinishedRollout[]> {
   const limits = { ...defaultLimits, ...batch.limits };
   const limit = pLimit(limits.concurrency);
   const stop = new AbortController();
@@ -72,7 +74,8 @@ export async function runRollouts<S extends Scenario, R>(batch: RolloutBatch<S, 
           const finished = await runOne(batch, task, signal);
           throwIfAborted(batch.signal);
           const { outcome } = finished.trajectory;
-          if (outcome.status !== 'finished' && ++failures > allowed) throw budgetExceeded(outcome, failures, batch);
+          if (outcome.status !== 'finished' && ++failures > allowed)
+            throw budgetExceeded(outcome, failures, batch);
           batch.onFinished(++done, batch.tasks.length);
           return finished;
         }),
@@ -93,10 +96,17 @@ async function runOne<S extends Scenario, R>(
 ): Promise<FinishedRollout> {
   const { scenario, groupId, attempt } = task;
   const run = batch.recorder.startRun({ scenario: scenario.id, groupId, split: batch.split });
-  const ended = await settle(() => run.scope(() => batch.rollout(scenario, { signal, attempt, split: batch.split })), signal);
+  const ended = await settle(
+    () => run.scope(() => batch.rollout(scenario, { signal, attempt, split: batch.split })),
+    signal,
+  );
   if (ended.status !== 'finished') {
     const trajectory = run.finish(ended.outcome);
-    return { groupId, trajectory, score: { status: 'missing', reason: `rollout ${ended.outcome.status}`, components: [] } };
+    return {
+      groupId,
+      trajectory,
+      score: { status: 'missing', reason: `rollout ${ended.outcome.status}`, components: [] },
+    };
   }
   const trajectory = run.finish({ status: 'finished' });
   const score = await batch.scorer.score({ scenario, result: ended.result, trajectory, signal });
@@ -138,7 +148,8 @@ function budgetExceeded(
   failures: number,
   batch: { readonly tasks: readonly unknown[] },
 ): RolloutBudgetExceededError {
-  const last = outcome.status === 'failed' ? `${outcome.error.name}: ${outcome.error.message}` : outcome.status;
+  const last =
+    outcome.status === 'failed' ? `${outcome.error.name}: ${outcome.error.message}` : outcome.status;
   return new RolloutBudgetExceededError(
     `${String(failures)} of ${String(batch.tasks.length)} rollouts failed; the last one: ${last}.`,
     { fix: 'Mend the rollout function, or raise `limits.errorBudget` where such failures are expected.' },

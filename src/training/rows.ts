@@ -38,7 +38,8 @@ export function trajectoryRows(trajectory: Trajectory, options: RowOptions): Tra
     if (!call.trainability.trainable) skip(call.trainability.reason);
     else if (call.served.policy !== trajectory.policy) skip('other-policy');
     else if (call.tokens === null) skip('no-token-ids');
-    else if (call.tokens.promptIds.length + call.tokens.completionIds.length > options.maxTokens) skip('too-long');
+    else if (call.tokens.promptIds.length + call.tokens.completionIds.length > options.maxTokens)
+      skip('too-long');
     else join(sequences, call.tokens);
   }
   const rows = sequences.map((sequence, index) => toRow(trajectory, sequence, index, options));
@@ -97,7 +98,10 @@ export function countMismatchedTokens(rows: readonly TrainingRow[], recorded: re
 
 /** The positions of `ids` at which this call sampled the very id that stands there, after the very same prompt. */
 function sampledPositions(event: TrajectoryEvent, ids: readonly number[]): number[] {
-  if (event.kind !== 'model-call' || event.tokens === null || !startsWith(ids, event.tokens.promptIds)) return [];
+  if (event.kind !== 'model-call' || event.tokens === null || !startsWith(ids, event.tokens.promptIds))
+    return [];
   const start = event.tokens.promptIds.length;
-  return event.tokens.completionIds.flatMap((id, index) => (ids[start + index] === id ? [start + index] : []));
+  return event.tokens.completionIds.flatMap((id, index) =>
+    ids[start + index] === id ? [start + index] : [],
+  );
 }

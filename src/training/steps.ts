@@ -35,7 +35,9 @@ export function drawTasks<S extends Scenario>(options: {
   readonly label: string;
   readonly seed: number;
 }): RolloutTask<S>[] {
-  const digest = createHash('sha256').update(`${options.label}:${String(options.seed)}`).digest();
+  const digest = createHash('sha256')
+    .update(`${options.label}:${String(options.seed)}`)
+    .digest();
   return sample(options.scenarios, options.groups, digest.readUInt32LE(0)).flatMap((scenario) =>
     Array.from({ length: options.groupSize }, (_, attempt) => ({
       scenario,
@@ -68,7 +70,8 @@ export function buildBatch(
       const advantage = result.advantages[index] ?? 0;
       if (advantage === 0) continue;
       const built = trajectoryRows(trajectory, { groupId, advantage, maxTokens: options.maxTokens });
-      for (const [reason, count] of Object.entries(built.skipped)) skipped[reason] = (skipped[reason] ?? 0) + count;
+      for (const [reason, count] of Object.entries(built.skipped))
+        skipped[reason] = (skipped[reason] ?? 0) + count;
       if (built.rows.length === 0) continue;
       rows.push(...built.rows);
       trajectoryIds.push(trajectory.id);
@@ -84,6 +87,9 @@ export function jobIdFor(options: {
   readonly step: number;
   readonly trajectoryIds: readonly string[];
 }): string {
-  const digest = createHash('sha256').update(JSON.stringify(options.trajectoryIds)).digest('hex').slice(0, 16);
+  const digest = createHash('sha256')
+    .update(JSON.stringify(options.trajectoryIds))
+    .digest('hex')
+    .slice(0, 16);
   return `${options.name}-${String(options.step)}-${digest}`;
 }

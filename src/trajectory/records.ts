@@ -8,7 +8,7 @@ import { modelCallId, trajectoryId } from './ids.ts';
 export const recordVersion = 1;
 
 /** Milliseconds since the epoch. */
-const timestamp = z.number().finite();
+const timestamp = z.number();
 const json = z.json();
 
 /** An OpenAI-style message, as it went over the wire or as normalised from a framework. Kept open on purpose. */
@@ -122,7 +122,7 @@ export const reward = z.object({
   trajectoryId,
   callId: modelCallId.optional(),
   name: z.string().min(1),
-  value: z.number().finite(),
+  value: z.number(),
   source: z.discriminatedUnion('type', [
     z.object({ type: z.literal('code'), name: z.string() }),
     z.object({ type: z.literal('judge'), name: z.string(), model: z.string().optional() }),

@@ -50,7 +50,8 @@ export async function streamByIncumbent(call: IncumbentCall): Promise<StreamResu
     throw error;
   }
   const seen: Part[] = [];
-  const record = (): Omit<CallEnd, 'outcome'> => run.guard('reading a stream', () => streamRecord(call, seen), {});
+  const record = (): Omit<CallEnd, 'outcome'> =>
+    run.guard('reading a stream', () => streamRecord(call, seen), {});
   open.partial({ message: () => answerMessage(collect(seen)) });
   const stream = tapStream(result.stream, {
     part: (part) => {
@@ -58,7 +59,11 @@ export async function streamByIncumbent(call: IncumbentCall): Promise<StreamResu
       seen.push(part);
     },
     end: (end) => {
-      open.end({ outcome: outcomeOf(seen, () => streamOutcome(end, options.abortSignal)), fallback, ...record() });
+      open.end({
+        outcome: outcomeOf(seen, () => streamOutcome(end, options.abortSignal)),
+        fallback,
+        ...record(),
+      });
     },
   });
   return { ...result, stream };
@@ -87,7 +92,11 @@ function begin({ run, model, options }: IncumbentCall, streamed: boolean): OpenC
 }
 
 function resultRecord({ run }: IncumbentCall, result: GenerateResult): Omit<CallEnd, 'outcome'> {
-  return run.guard('reading an answer', () => record(run, result.content, result.finishReason, result.usage, result.response), {});
+  return run.guard(
+    'reading an answer',
+    () => record(run, result.content, result.finishReason, result.usage, result.response),
+    {},
+  );
 }
 
 function streamRecord({ run }: IncumbentCall, seen: readonly Part[]): Omit<CallEnd, 'outcome'> {
@@ -106,7 +115,8 @@ function record(
 ): Omit<CallEnd, 'outcome'> {
   for (const part of content) {
     const { toolCallId, input } = part;
-    if (part.type === 'tool-call' && typeof input === 'string') run.rawArguments.set(String(toolCallId), input);
+    if (part.type === 'tool-call' && typeof input === 'string')
+      run.rawArguments.set(String(toolCallId), input);
   }
   const finishReason = finishReasonText(finish);
   return {

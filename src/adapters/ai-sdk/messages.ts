@@ -29,14 +29,22 @@ export function toMessages(prompt: readonly PromptMessage[], raw: RawArguments):
 
 /** An answer's content parts as one assistant message. */
 export function answerMessage(parts: readonly Part[]): Message {
-  const text = parts.flatMap((part) => (part.type === 'text' && typeof part['text'] === 'string' ? [part['text']] : []));
+  const text = parts.flatMap((part) =>
+    part.type === 'text' && typeof part['text'] === 'string' ? [part['text']] : [],
+  );
   const reasoning = parts.flatMap((part) =>
     part.type === 'reasoning' && typeof part['text'] === 'string' ? [part['text']] : [],
   );
   const calls = parts.flatMap((part) => {
     if (part.type !== 'tool-call') return [];
     const { toolCallId, toolName, input } = part;
-    return [toolCall(String(toolCallId), String(toolName), typeof input === 'string' ? input : JSON.stringify(input))];
+    return [
+      toolCall(
+        String(toolCallId),
+        String(toolName),
+        typeof input === 'string' ? input : JSON.stringify(input),
+      ),
+    ];
   });
   return {
     role: 'assistant',
@@ -76,7 +84,11 @@ export function toTools(tools: CallOptions['tools']): WireTool[] {
       ? [
           {
             type: 'function',
-            function: { name: tool.name, description: tool.description ?? '', parameters: tool.inputSchema ?? {} },
+            function: {
+              name: tool.name,
+              description: tool.description ?? '',
+              parameters: tool.inputSchema ?? {},
+            },
           },
         ]
       : [],
@@ -102,7 +114,11 @@ function rewritten(input: unknown): string {
   return typeof input === 'string' ? input : JSON.stringify(input ?? {});
 }
 
-function toolCall(id: string, name: string, text: string): { id: string; type: string; function: { name: string; arguments: string } } {
+function toolCall(
+  id: string,
+  name: string,
+  text: string,
+): { id: string; type: string; function: { name: string; arguments: string } } {
   return { id, type: 'function', function: { name, arguments: text } };
 }
 

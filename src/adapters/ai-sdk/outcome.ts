@@ -17,7 +17,10 @@ export function streamOutcome(end: StreamEnd, signal: AbortSignal | undefined): 
     case 'cancelled':
       return signal?.aborted === true ? { status: 'aborted' } : { status: 'cancelled' };
     case 'done':
-      return { status: 'error', error: { name: 'Error', message: 'The stream ended without a finish part.' } };
+      return {
+        status: 'error',
+        error: { name: 'Error', message: 'The stream ended without a finish part.' },
+      };
     default:
       return end satisfies never;
   }

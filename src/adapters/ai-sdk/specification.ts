@@ -37,7 +37,11 @@ export interface CallOptions {
   readonly prompt: readonly PromptMessage[];
   readonly tools?: readonly FunctionTool[];
   readonly toolChoice?: { readonly type: 'auto' | 'none' | 'required' | 'tool'; readonly toolName?: string };
-  readonly responseFormat?: { readonly type: 'text' | 'json'; readonly schema?: unknown; readonly name?: string };
+  readonly responseFormat?: {
+    readonly type: 'text' | 'json';
+    readonly schema?: unknown;
+    readonly name?: string;
+  };
   readonly maxOutputTokens?: number;
   readonly temperature?: number;
   readonly topP?: number;
@@ -103,7 +107,10 @@ export function finishReasonText(value: unknown): string | undefined {
 }
 
 /** Token counts of a usage object, flat as in V2 or nested as in V3 and V4. */
-export function usageCounts(value: unknown): { readonly inputTokens?: number; readonly outputTokens?: number } {
+export function usageCounts(value: unknown): {
+  readonly inputTokens?: number;
+  readonly outputTokens?: number;
+} {
   if (typeof value !== 'object' || value === null) return {};
   const input = count('inputTokens' in value ? value.inputTokens : undefined);
   const output = count('outputTokens' in value ? value.outputTokens : undefined);

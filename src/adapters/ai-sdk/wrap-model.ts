@@ -37,7 +37,11 @@ export function wrapModel<M extends object>(model: M, host: AdapterHost): M {
   return proxied(model, version, host);
 }
 
-function proxied<M extends object>(model: M & LanguageModelLike, version: SpecificationVersion, host: AdapterHost): M {
+function proxied<M extends object>(
+  model: M & LanguageModelLike,
+  version: SpecificationVersion,
+  host: AdapterHost,
+): M {
   const calls = new ModelCalls(model, version, host.recorder);
   const generate = (options: CallOptions) => calls.generate(options);
   const stream = (options: CallOptions) => calls.stream(options);
@@ -68,7 +72,8 @@ class ModelCalls {
     const run = this.#begin(options);
     if (run === undefined) return this.#model.doGenerate(options);
     const policy = this.#policyCall(run, options);
-    if (policy === undefined) return generateByIncumbent({ run, model: this.#model, options, fallback: false });
+    if (policy === undefined)
+      return generateByIncumbent({ run, model: this.#model, options, fallback: false });
     try {
       return await generateByPolicy(policy);
     } catch (error) {
@@ -93,9 +98,19 @@ class ModelCalls {
   /** The run that this call belongs to; undefined where recording itself fails: the call then goes its way alone. */
   #begin(options: CallOptions): ActiveRun | undefined {
     const { faults } = this.#recorder;
-    const run = faults.guard('opening a run', () => this.#recorder.current() ?? this.#recorder.startLoneRun(), undefined);
+    const run = faults.guard(
+      'opening a run',
+      () => this.#recorder.current() ?? this.#recorder.startLoneRun(),
+      undefined,
+    );
     if (run !== undefined) {
-      faults.guard('recording tool results', () => { noteToolResults(run, options); }, undefined);
+      faults.guard(
+        'recording tool results',
+        () => {
+          noteToolResults(run, options);
+        },
+        undefined,
+      );
     }
     return run;
   }

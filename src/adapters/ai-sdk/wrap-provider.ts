@@ -13,7 +13,8 @@ export function wrapProvider<P extends object>(provider: P, host: AdapterHost): 
     get(target, key) {
       const value: unknown = Reflect.get(target, key, target);
       if (typeof value !== 'function') return value;
-      return (...given: unknown[]) => maybeWrap(Reflect.apply(value as (...values: unknown[]) => unknown, target, given));
+      return (...given: unknown[]) =>
+        maybeWrap(Reflect.apply(value as (...values: unknown[]) => unknown, target, given));
     },
   });
 }
@@ -26,7 +27,7 @@ type DefaultProviderHolder = { AI_SDK_DEFAULT_PROVIDER?: object };
  *
  * @returns a function that takes it out again
  */
-export function installDefaultProvider<P extends object>(provider: P, host: AdapterHost): () => void {
+export function installDefaultProvider(provider: object, host: AdapterHost): () => void {
   const holder = globalThis as DefaultProviderHolder;
   const before = holder.AI_SDK_DEFAULT_PROVIDER;
   const installed = wrapProvider(provider, host);

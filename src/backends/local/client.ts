@@ -22,7 +22,13 @@ const published = z.object({
 
 const metrics = z.record(z.string(), z.number());
 const jobEvent = z.discriminatedUnion('type', [
-  z.object({ seq: z.int(), type: z.literal('started'), rows: z.int(), tokens: z.int(), trained_tokens: z.int() }),
+  z.object({
+    seq: z.int(),
+    type: z.literal('started'),
+    rows: z.int(),
+    tokens: z.int(),
+    trained_tokens: z.int(),
+  }),
   z.object({ seq: z.int(), type: z.literal('gradient_step'), index: z.int(), of: z.int(), metrics }),
   z.object({
     seq: z.int(),
@@ -63,7 +69,12 @@ export class SidecarClient {
     const body = { lora_name: `${name}@${String(step)}`, lora_path: folder };
     try {
       const { canary } = published.parse(await this.#json('POST', '/v1/load_lora_adapter', body));
-      return { tokens: canary.tokens, meanGap: canary.mean_gap, maxGap: canary.max_gap, baseGap: canary.base_gap };
+      return {
+        tokens: canary.tokens,
+        meanGap: canary.mean_gap,
+        maxGap: canary.max_gap,
+        baseGap: canary.base_gap,
+      };
     } catch (error) {
       if (error instanceof SidecarError && error.sidecarCode?.startsWith('adapter_') === true) {
         throw new AdapterRefusedError(error.message, { fix: '', cause: error });
@@ -86,9 +97,16 @@ export class SidecarClient {
 
   /** Events with a number above `after`, until the job is over. */
   async *jobEvents(jobId: string, after: number, signal?: AbortSignal): AsyncGenerator<JobEvent> {
-    const response = await this.#request('GET', `/training/jobs/${jobId}/events?after=${String(after)}`, undefined, signal);
+    const response = await this.#request(
+      'GET',
+      `/training/jobs/${jobId}/events?after=${String(after)}`,
+      undefined,
+      signal,
+    );
     if (response.body === null) return;
-    const events = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
+    const events = response.body
+      .pipeThrough(new TextDecoderStream())
+      .pipeThrough(new EventSourceParserStream());
     for await (const event of events) yield jobEvent.parse(JSON.parse(event.data));
   }
 
@@ -116,7 +134,9 @@ export class SidecarClient {
     }
     if (response.ok) return response;
     const parsed = refusal.safeParse(await response.json().catch(() => undefined));
-    const { message, code } = parsed.success ? parsed.data.error : { message: `HTTP ${String(response.status)}`, code: null };
+    const { message, code } = parsed.success
+      ? parsed.data.error
+      : { message: `HTTP ${String(response.status)}`, code: null };
     throw new SidecarError(message, { fix: '', ...(code == null ? {} : { sidecarCode: code }) });
   }
 }

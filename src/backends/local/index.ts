@@ -143,7 +143,10 @@ class LocalBackend implements RunningBackend {
           yield known;
           if (known.type === 'ended') return;
         }
-        throw new SidecarError(`The events of job ${job.jobId} ended early.`, { fix: 'It is submitted again.', retryable: true });
+        throw new SidecarError(`The events of job ${job.jobId} ended early.`, {
+          fix: 'It is submitted again.',
+          retryable: true,
+        });
       } catch (error) {
         if (signal?.aborted === true) throw new AbortedError('The training job', error);
         if (error instanceof TrainingFailedError) throw error;
@@ -159,7 +162,11 @@ class LocalBackend implements RunningBackend {
     }
   }
 
-  async publish(adapter: { readonly name: string; readonly step: number; readonly folder: string }): Promise<CanaryReport> {
+  async publish(adapter: {
+    readonly name: string;
+    readonly step: number;
+    readonly folder: string;
+  }): Promise<CanaryReport> {
     const { client } = await this.#supervisor.process();
     const report = await client.publish(adapter.name, adapter.step, adapter.folder);
     this.#supervisor.remember(adapter);
@@ -256,7 +263,10 @@ function validateTraining(options: Parameters<Backend['validate']>[0]): void {
   if (parsed.success) return;
   const issue = parsed.error.issues[0];
   const path = issue?.path ?? [];
-  const received = path.reduce<unknown>((inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key], options);
+  const received = path.reduce<unknown>(
+    (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
+    options,
+  );
   throw new InvalidOptionError({
     field: path.map(String).join('.'),
     received,

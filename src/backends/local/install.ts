@@ -72,7 +72,9 @@ async function findPython(options: EnvironmentOptions): Promise<{ command: strin
   const candidates = options.python === undefined ? ['python3', 'python'] : [options.python];
   const tried: string[] = [];
   for (const command of candidates) {
-    const result = await execa(command, ['-c', 'import platform; print(platform.python_version())'], { reject: false });
+    const result = await execa(command, ['-c', 'import platform; print(platform.python_version())'], {
+      reject: false,
+    });
     const version = typeof result.stdout === 'string' ? result.stdout.trim() : '';
     const [major = 0, minor = 0] = version.split('.').map(Number);
     if (!result.failed && (major > 3 || (major === 3 && minor >= 10))) return { command, version };
@@ -93,18 +95,27 @@ interface Installation {
 
 async function install({ interpreter, folder, python, files, options }: Installation): Promise<void> {
   const say = options.onProgress ?? (() => undefined);
-  const torch = (await readFile(files[0] ?? '', 'utf8')).split('\n').find((line) => line.startsWith('torch=='));
+  const torch = (await readFile(files[0] ?? '', 'utf8'))
+    .split('\n')
+    .find((line) => line.startsWith('torch=='));
   say(`Making a Python environment in ${folder}`);
   await run(interpreter, ['-m', 'venv', folder], options, say);
   const pip = ['-m', 'pip', 'install', '--disable-pip-version-check', '--progress-bar', 'off'];
   // Exactly pinned and alone: only so does pip take a CPU build where its configuration offers one.
-  say(`Downloading ${torch ?? 'torch'} (about 200 MB as a CPU build, up to 3 GB where only the CUDA build can be had)`);
+  say(
+    `Downloading ${torch ?? 'torch'} (about 200 MB as a CPU build, up to 3 GB where only the CUDA build can be had)`,
+  );
   await run(python, [...pip, torch ?? 'torch'], options, say);
   say('Downloading transformers, peft and the server (about 60 MB)');
   await run(python, [...pip, ...files.flatMap((file) => ['-r', file])], options, say);
 }
 
-async function run(command: string, given: readonly string[], options: EnvironmentOptions, say: (line: string) => void): Promise<void> {
+async function run(
+  command: string,
+  given: readonly string[],
+  options: EnvironmentOptions,
+  say: (line: string) => void,
+): Promise<void> {
   const child = execa(command, given, {
     all: true,
     reject: false,
@@ -113,7 +124,7 @@ async function run(command: string, given: readonly string[], options: Environme
   });
   const tail: string[] = [];
   for await (const line of child.iterable({ from: 'all' })) {
-    const text = String(line);
+    const text = line;
     tail.push(text);
     if (tail.length > 20) tail.shift();
     if (/^(Collecting|Downloading|Installing) /.test(text)) say(text);
@@ -121,10 +132,13 @@ async function run(command: string, given: readonly string[], options: Environme
   const result = await child;
   if (options.signal?.aborted === true) throw new AbortedError('The installation', options.signal.reason);
   if (result.failed) {
-    throw new EnvironmentError(`"${command} ${given.slice(0, 3).join(' ')} …" failed:\n${tail.join('\n')}\n`, {
-      fix: 'Mend what the last lines say (network, disk, a package index) and start again: it resumes.',
-      retryable: true,
-    });
+    throw new EnvironmentError(
+      `"${command} ${given.slice(0, 3).join(' ')} …" failed:\n${tail.join('\n')}\n`,
+      {
+        fix: 'Mend what the last lines say (network, disk, a package index) and start again: it resumes.',
+        retryable: true,
+      },
+    );
   }
 }
 

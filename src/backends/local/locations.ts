@@ -13,7 +13,9 @@ export function sidecarFolder(): string {
     if (parent === folder) break;
     folder = parent;
   }
-  throw new EnvironmentError('The package does not hold its Python sidecar.', { fix: 'Install `apprentice` again.' });
+  throw new EnvironmentError('The package does not hold its Python sidecar.', {
+    fix: 'Install `apprentice` again.',
+  });
 }
 
 /** The tiny base model that comes with the repository: for demos and tests. */

@@ -3,6 +3,7 @@
  * by its own JSON line and its health answer. When this process goes away, however, the sidecar kills its group.
  */
 import { randomBytes } from 'node:crypto';
+import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { z } from 'zod';
@@ -22,7 +23,13 @@ export interface SidecarStart {
 
 const line = z.discriminatedUnion('event', [
   z.object({ event: z.literal('progress'), stage: z.string(), message: z.string() }),
-  z.object({ event: z.literal('ready'), protocol: z.literal(1), port: z.int(), pid: z.int(), instance: z.string() }),
+  z.object({
+    event: z.literal('ready'),
+    protocol: z.literal(1),
+    port: z.int(),
+    pid: z.int(),
+    instance: z.string(),
+  }),
   z.object({ event: z.literal('failed'), code: z.string(), message: z.string(), fix: z.string() }),
 ]);
 type Ready = Extract<z.infer<typeof line>, { event: 'ready' }>;
@@ -80,6 +87,7 @@ export class SidecarProcess {
       }
       return new SidecarProcess({ child, client, health, ready, token, ended, tail });
     } catch (error) {
+      child.nodeChildProcess.ref();
       killGroup(child);
       await ended;
       throw error;
@@ -93,6 +101,8 @@ export class SidecarProcess {
 
   /** Ends the process and everything that it started; resolves once it is gone. */
   async stop(): Promise<void> {
+    // Waiting for the end must keep the host alive, or it would leave in the middle.
+    this.#child.nodeChildProcess.ref();
     killGroup(this.#child);
     await this.ended;
   }
@@ -125,17 +135,18 @@ function spawn(options: SidecarStart, token: string) {
   );
   // Neither the child nor its pipes keep the host alive; the lifeline ends with the host.
   child.nodeChildProcess.unref();
-  for (const pipe of [child.stdin, child.stdout, child.stderr]) unref(pipe);
+  for (const pipe of [child.stdin, child.stdout, child.stderr]) unrefPipe(pipe);
   return child;
 }
 
-function unref(pipe: unknown): void {
-  if (typeof pipe === 'object' && pipe !== null && 'unref' in pipe && typeof pipe.unref === 'function') pipe.unref();
+/** Pipes to children are sockets, though their types say only stream. */
+function unrefPipe(pipe: object): void {
+  if (pipe instanceof Socket) pipe.unref();
 }
 
 async function follow(child: Child, tail: string[]): Promise<void> {
-  child.stderr?.setEncoding('utf8');
-  child.stderr?.on('data', (text: string) => {
+  child.stderr.setEncoding('utf8');
+  child.stderr.on('data', (text: string) => {
     tail.push(...text.split('\n').filter((one) => one.trim() !== ''));
     if (tail.length > tailLines) tail.splice(0, tail.length - tailLines);
   });
@@ -148,7 +159,12 @@ async function waitUntilReady(child: Child, options: SidecarStart, tail: readonl
   return new Promise<Ready>((resolve, reject) => {
     // This timer may keep the host alive: somebody waits for the start.
     const timer = setTimeout(() => {
-      reject(failed(`The sidecar was not ready after ${String(options.startTimeoutMs)} ms.`, 'Raise `startTimeoutMs`, or look at its log.'));
+      reject(
+        failed(
+          `The sidecar was not ready after ${String(options.startTimeoutMs)} ms.`,
+          'Raise `startTimeoutMs`, or look at its log.',
+        ),
+      );
     }, options.startTimeoutMs);
     const onAbort = (): void => {
       reject(failed('The start of the sidecar was aborted.', 'Start again.'));
@@ -159,8 +175,8 @@ async function waitUntilReady(child: Child, options: SidecarStart, tail: readonl
       options.signal?.removeEventListener('abort', onAbort);
     };
     let rest = '';
-    child.stdout?.setEncoding('utf8');
-    child.stdout?.on('data', (text: string) => {
+    child.stdout.setEncoding('utf8');
+    child.stdout.on('data', (text: string) => {
       const lines = (rest + text).split('\n');
       rest = lines.pop() ?? '';
       for (const one of lines) {
@@ -182,7 +198,9 @@ async function waitUntilReady(child: Child, options: SidecarStart, tail: readonl
       settle();
       const how = result.signal ?? `exit code ${String(result.exitCode ?? result.code ?? '?')}`;
       const last = tail.slice(-8).join('\n');
-      reject(failed(`The sidecar ended before it was ready (${how}).\n${last}\n`, 'Mend what its last lines say.'));
+      reject(
+        failed(`The sidecar ended before it was ready (${how}).\n${last}\n`, 'Mend what its last lines say.'),
+      );
     });
   });
 }

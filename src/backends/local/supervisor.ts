@@ -37,7 +37,10 @@ export class Supervisor {
   /** The running sidecar; waits for a restart that is under way. Throws BackendUnavailableError, SidecarError. */
   async process(signal?: AbortSignal): Promise<SidecarProcess> {
     if (this.#closing.signal.aborted) {
-      throw new BackendUnavailableError('The backend is closed.', { fix: 'Start it again.', retryable: false });
+      throw new BackendUnavailableError('The backend is closed.', {
+        fix: 'Start it again.',
+        retryable: false,
+      });
     }
     if (signal === undefined) return this.#current;
     if (signal.aborted) throw new AbortedError('Waiting for the sidecar', signal.reason);

@@ -15,7 +15,8 @@ export async function openDatabase(path: string): Promise<SqliteDatabase> {
   file.exec('pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 10000;');
   const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(file) });
   const { error } = await new Migrator({ db, provider: migrations }).migrateToLatest();
-  if (error !== undefined) throw error instanceof Error ? error : new Error('The migration failed.', { cause: error });
+  if (error !== undefined)
+    throw error instanceof Error ? error : new Error('The migration failed.', { cause: error });
   return new SqliteDatabase(db, path);
 }
 
@@ -40,7 +41,10 @@ export class SqliteDatabase implements Store {
           .executeTakeFirstOrThrow();
         if (numInsertedOrUpdatedRows !== 1n) continue;
         stored += 1;
-        await tx.insertInto('bodies').values({ id: one.id, body: encodeTrajectory(one) }).execute();
+        await tx
+          .insertInto('bodies')
+          .values({ id: one.id, body: encodeTrajectory(one) })
+          .execute();
         const responses = responseIds(one).map((id) => ({ response_id: id, trajectory_id: String(one.id) }));
         if (responses.length > 0) await tx.insertInto('responses').values(responses).execute();
       }
@@ -51,11 +55,22 @@ export class SqliteDatabase implements Store {
   async reward(rewards: readonly Reward[]): Promise<void> {
     const rows = rewards.map((reward) => {
       const { id, trajectoryId, name, value, createdAt } = parseReward(reward);
-      return { id, trajectory_id: trajectoryId, name, value, created_at: createdAt, body: JSON.stringify(reward) };
+      return {
+        id,
+        trajectory_id: trajectoryId,
+        name,
+        value,
+        created_at: createdAt,
+        body: JSON.stringify(reward),
+      };
     });
     await this.#db.transaction().execute(async (tx) => {
       for (const row of rows) {
-        await tx.insertInto('rewards').values(row).onConflict((c) => c.column('id').doNothing()).execute();
+        await tx
+          .insertInto('rewards')
+          .values(row)
+          .onConflict((c) => c.column('id').doNothing())
+          .execute();
       }
     });
   }
@@ -114,7 +129,10 @@ export class SqliteDatabase implements Store {
         )
         .execute();
       for (const [position, trajectory_id] of step.trajectoryIds.entries()) {
-        await tx.insertInto('step_trajectories').values({ trajectory_id, project, name, step: step.step, position }).execute();
+        await tx
+          .insertInto('step_trajectories')
+          .values({ trajectory_id, project, name, step: step.step, position })
+          .execute();
       }
     });
   }
@@ -128,7 +146,10 @@ export class SqliteDatabase implements Store {
         .where((eb) => eb.and({ project, name, step }))
         .execute();
       if (state === 'failed') {
-        await tx.deleteFrom('step_trajectories').where((eb) => eb.and({ project, name, step })).execute();
+        await tx
+          .deleteFrom('step_trajectories')
+          .where((eb) => eb.and({ project, name, step }))
+          .execute();
       }
     });
   }
@@ -152,7 +173,9 @@ export class SqliteDatabase implements Store {
       step: row.step,
       jobId: row.job_id,
       state: row.state as TrainingStepRecord['state'],
-      trajectoryIds: members.filter((member) => member.step === row.step).map((member) => member.trajectory_id),
+      trajectoryIds: members
+        .filter((member) => member.step === row.step)
+        .map((member) => member.trajectory_id),
       adapterFolder: row.adapter_folder,
       metrics: JSON.parse(row.metrics) as Record<string, number>,
       createdAt: row.created_at,
@@ -161,7 +184,10 @@ export class SqliteDatabase implements Store {
 
   async stats(): Promise<StoreStats> {
     const count = async (table: 'trajectories' | 'rewards'): Promise<number> => {
-      const row = await this.#db.selectFrom(table).select((eb) => eb.fn.countAll<number>().as('n')).executeTakeFirst();
+      const row = await this.#db
+        .selectFrom(table)
+        .select((eb) => eb.fn.countAll<number>().as('n'))
+        .executeTakeFirst();
       return row?.n ?? 0;
     };
     const size = await sql<{ bytes: number }>`
@@ -177,7 +203,10 @@ export class SqliteDatabase implements Store {
     return this.#db.transaction().execute(async (tx) => {
       let deleted = 0;
       for (const id of ids) {
-        const { numDeletedRows } = await tx.deleteFrom('trajectories').where('id', '=', id).executeTakeFirstOrThrow();
+        const { numDeletedRows } = await tx
+          .deleteFrom('trajectories')
+          .where('id', '=', id)
+          .executeTakeFirstOrThrow();
         deleted += Number(numDeletedRows);
         await tx.deleteFrom('bodies').where('id', '=', id).execute();
         await tx.deleteFrom('responses').where('trajectory_id', '=', id).execute();
@@ -225,7 +254,10 @@ export class SqliteDatabase implements Store {
   }
 }
 
-function conditions(eb: ExpressionBuilder<Tables, 'trajectories'>, query: TrajectoryQuery): Expression<SqlBool>[] {
+function conditions(
+  eb: ExpressionBuilder<Tables, 'trajectories'>,
+  query: TrajectoryQuery,
+): Expression<SqlBool>[] {
   const equal = {
     project: query.project,
     name: query.name,
@@ -245,7 +277,10 @@ function conditions(eb: ExpressionBuilder<Tables, 'trajectories'>, query: Trajec
   if (query.from !== undefined) wanted.push(eb('ended_at', '>=', query.from));
   if (query.until !== undefined) wanted.push(eb('ended_at', '<', query.until));
   if (query.responseId !== undefined) {
-    const matching = eb.selectFrom('responses').select('trajectory_id').where('response_id', '=', query.responseId);
+    const matching = eb
+      .selectFrom('responses')
+      .select('trajectory_id')
+      .where('response_id', '=', query.responseId);
     wanted.push(eb('id', 'in', matching));
   }
   if (query.unscored !== undefined) {
@@ -253,7 +288,10 @@ function conditions(eb: ExpressionBuilder<Tables, 'trajectories'>, query: Trajec
     wanted.push(eb('id', query.unscored ? 'not in' : 'in', scored));
   }
   if (query.after !== undefined) {
-    const last = eb.selectFrom('trajectories as last').select('last.sequence').where('last.id', '=', query.after);
+    const last = eb
+      .selectFrom('trajectories as last')
+      .select('last.sequence')
+      .where('last.id', '=', query.after);
     wanted.push(eb('sequence', query.order === 'newest-first' ? '<' : '>', last));
   }
   return wanted;
@@ -277,6 +315,8 @@ function toRow(one: Trajectory): Insertable<Tables['trajectories']> {
 }
 
 function responseIds(one: Trajectory): string[] {
-  const ids = one.events.flatMap((event) => (event.kind === 'model-call' && event.response.id ? [event.response.id] : []));
+  const ids = one.events.flatMap((event) =>
+    event.kind === 'model-call' && event.response.id ? [event.response.id] : [],
+  );
   return [...new Set(ids)];
 }

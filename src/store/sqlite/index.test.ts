@@ -4,4 +4,6 @@ import { join } from 'node:path';
 import { storeContract } from '../contract.ts';
 import { openSqliteStore } from './index.ts';
 
-storeContract('SQLite', async () => openSqliteStore({ folder: await mkdtemp(join(tmpdir(), 'apprentice-store-')) }));
+storeContract('SQLite', async () =>
+  openSqliteStore({ folder: await mkdtemp(join(tmpdir(), 'apprentice-store-')) }),
+);

@@ -31,13 +31,16 @@ export async function openSqliteStore(options: SqliteStoreOptions = {}): Promise
 
 class StoreThread {
   readonly #worker: Worker;
-  readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: StoreError) => void }>();
+  readonly #waiting = new Map<
+    number,
+    { resolve: (value: unknown) => void; reject: (error: StoreError) => void }
+  >();
   #nextId = 0;
   #ended: StoreError | undefined;
 
   constructor(path: string) {
-    // From source the thread is a .ts file beside this one; built, a .js file.
-    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+    // The thread's file stands beside this one and has the same ending: from source, as ESM and as CommonJS.
+    const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.') + 1);
     this.#worker = new Worker(new URL(`./worker.${extension}`, import.meta.url), {
       workerData: { path },
       execArgv: ['--disable-warning=ExperimentalWarning'],
@@ -45,8 +48,8 @@ class StoreThread {
     this.#worker.on('message', (response: StoreResponse) => {
       this.#settle(response);
     });
-    this.#worker.on('error', (error) => {
-      this.#end(failed(error.message, undefined));
+    this.#worker.on('error', (error: unknown) => {
+      this.#end(failed(String(error), undefined));
     });
     this.#worker.on('exit', () => {
       this.#end(new StoreError('The store is closed.', { fix: 'Open it again.' }));
@@ -88,7 +91,9 @@ class StoreThread {
 function failed(message: string, code: string | undefined): StoreError {
   const full = /database or disk is full/.test(message);
   return new StoreError(`The store failed: ${message}${code === undefined ? '' : ` (${code})`}.`, {
-    fix: full ? 'Free some space on its disk; recording goes on by itself.' : 'See the cause; nothing of this batch was written.',
+    fix: full
+      ? 'Free some space on its disk; recording goes on by itself.'
+      : 'See the cause; nothing of this batch was written.',
     retryable: full,
   });
 }

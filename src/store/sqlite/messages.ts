@@ -11,4 +11,8 @@ export interface StoreRequest {
 
 export type StoreResponse =
   | { readonly id: number; readonly ok: true; readonly value: unknown }
-  | { readonly id: number; readonly ok: false; readonly error: { readonly message: string; readonly code: string | undefined } };
+  | {
+      readonly id: number;
+      readonly ok: false;
+      readonly error: { readonly message: string; readonly code: string | undefined };
+    };

@@ -20,7 +20,14 @@ export interface Tables {
   };
   bodies: { id: string; body: string };
   responses: { response_id: string; trajectory_id: string };
-  rewards: { id: string; trajectory_id: string; name: string; value: number; created_at: number; body: string };
+  rewards: {
+    id: string;
+    trajectory_id: string;
+    name: string;
+    value: number;
+    created_at: number;
+    body: string;
+  };
   steps: {
     project: string;
     name: string;

@@ -11,17 +11,20 @@ const database = openDatabase(path);
 let last: Promise<void> = Promise.resolve();
 
 port.on('message', (request: StoreRequest) => {
-  last = last.then(() => answer(request)).then((response) => {
-    port.postMessage(response);
-    if (request.method === 'close') port.close();
-  });
+  last = last
+    .then(() => answer(request))
+    .then((response) => {
+      port.postMessage(response);
+      if (request.method === 'close') port.close();
+    });
 });
 
 async function answer({ id, method, arguments: given }: StoreRequest): Promise<StoreResponse> {
   try {
     const store = await database;
-    const work = store[method] as (this: unknown, ...values: unknown[]) => Promise<unknown>;
-    return { id, ok: true, value: await work.apply(store, [...given]) };
+    // Called on the store: its methods use `this`.
+    const methods = store as unknown as Record<string, (...values: unknown[]) => unknown>;
+    return { id, ok: true, value: await methods[method]?.(...given) };
   } catch (error) {
     const { message } = error instanceof Error ? error : new Error(String(error));
     const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;

@@ -5,7 +5,13 @@ import type { ActiveRun } from '../../../capture/run.ts';
 import { tapStream } from '../../../capture/stream-tap.ts';
 import { errorOutcome, streamOutcome } from '../outcome.ts';
 import { toMessages, toTools } from '../messages.ts';
-import type { CallOptions, GenerateResult, LanguageModelLike, SpecificationVersion, StreamResult } from '../specification.ts';
+import type {
+  CallOptions,
+  GenerateResult,
+  LanguageModelLike,
+  SpecificationVersion,
+  StreamResult,
+} from '../specification.ts';
 import { generateRecord, generateResult } from './generate.ts';
 import { requestBody, samplingParameters, unsupportedSettings } from './request.ts';
 import { StreamedAnswer, streamParts } from './stream.ts';
@@ -31,7 +37,8 @@ export async function generateByPolicy(call: PolicyCall): Promise<GenerateResult
     const body = requestBody(options, route.policy, run.rawArguments, false);
     const response = await postCompletion(endpoint, body, options.abortSignal);
     const answer = completion.parse(await response.json());
-    for (const one of answer.choices[0]?.message.tool_calls ?? []) run.rawArguments.set(one.id, one.function.arguments);
+    for (const one of answer.choices[0]?.message.tool_calls ?? [])
+      run.rawArguments.set(one.id, one.function.arguments);
     open.end({ outcome: { status: 'ok' }, ...generateRecord(answer) });
     return generateResult(version, answer, body, unsupportedSettings(options));
   } catch (error) {

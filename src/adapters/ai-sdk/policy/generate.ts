@@ -58,6 +58,12 @@ export function generateRecord(answer: Completion): Omit<CallEnd, 'outcome'> {
     },
     ...(promptIds == null || completionIds == null
       ? {}
-      : { tokens: { promptIds, completionIds, logprobs: (choice?.logprobs?.content ?? []).map((one) => one.logprob) } }),
+      : {
+          tokens: {
+            promptIds,
+            completionIds,
+            logprobs: (choice?.logprobs?.content ?? []).map((one) => one.logprob),
+          },
+        }),
   };
 }

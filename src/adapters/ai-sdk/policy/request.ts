@@ -8,13 +8,20 @@ export type RequestBody = Readonly<Record<string, unknown>>;
 export function unsupportedSettings(options: CallOptions): string[] {
   const unsupported: string[] = [];
   if (options.topK !== undefined) unsupported.push('topK');
-  if (options.presencePenalty !== undefined && options.presencePenalty !== 0) unsupported.push('presencePenalty');
-  if (options.frequencyPenalty !== undefined && options.frequencyPenalty !== 0) unsupported.push('frequencyPenalty');
+  if (options.presencePenalty !== undefined && options.presencePenalty !== 0)
+    unsupported.push('presencePenalty');
+  if (options.frequencyPenalty !== undefined && options.frequencyPenalty !== 0)
+    unsupported.push('frequencyPenalty');
   return unsupported;
 }
 
 /** The body; asks for token ids and log-probabilities. Policies are sampled at temperature 1 unless the caller says. */
-export function requestBody(options: CallOptions, model: string, raw: RawArguments, stream: boolean): RequestBody {
+export function requestBody(
+  options: CallOptions,
+  model: string,
+  raw: RawArguments,
+  stream: boolean,
+): RequestBody {
   const tools = toTools(options.tools);
   return {
     model,

@@ -52,7 +52,13 @@ export class StreamedAnswer {
     this.#say(parts, 'text', delta.content ?? '');
     for (const call of delta.tool_calls ?? []) {
       this.#closeText(parts);
-      this.#toolDelta(parts, call.index, call.id ?? '', call.function?.name ?? '', call.function?.arguments ?? '');
+      this.#toolDelta(
+        parts,
+        call.index,
+        call.id ?? '',
+        call.function?.name ?? '',
+        call.function?.arguments ?? '',
+      );
     }
     this.#finish = choice.finish_reason ?? this.#finish;
     return parts;
@@ -89,7 +95,13 @@ export class StreamedAnswer {
       },
       ...(this.#promptIds.length === 0
         ? {}
-        : { tokens: { promptIds: this.#promptIds, completionIds: this.#completionIds, logprobs: this.#logprobs } }),
+        : {
+            tokens: {
+              promptIds: this.#promptIds,
+              completionIds: this.#completionIds,
+              logprobs: this.#logprobs,
+            },
+          }),
     };
   }
 
@@ -154,7 +166,10 @@ export function streamParts(options: {
       async pull(controller) {
         if (!started) {
           started = true;
-          controller.enqueue({ type: 'stream-start', warnings: warnings(options.version, options.unsupported) });
+          controller.enqueue({
+            type: 'stream-start',
+            warnings: warnings(options.version, options.unsupported),
+          });
           return;
         }
         for (;;) {

@@ -5,7 +5,11 @@ import { PolicyCallError } from './api-error.ts';
 import { wireError } from './wire.ts';
 
 /** Posts a chat completion; throws PolicyCallError, or the AbortSignal's reason. */
-export async function postCompletion(endpoint: Endpoint, body: RequestBody, signal: AbortSignal | undefined): Promise<Response> {
+export async function postCompletion(
+  endpoint: Endpoint,
+  body: RequestBody,
+  signal: AbortSignal | undefined,
+): Promise<Response> {
   const url = `${endpoint.baseUrl}/chat/completions`;
   let response: Response;
   try {
@@ -17,13 +21,20 @@ export async function postCompletion(endpoint: Endpoint, body: RequestBody, sign
     });
   } catch (cause) {
     if (signal?.aborted === true) throw cause;
-    throw new PolicyCallError({ message: `The policy server did not answer: ${String(cause)}`, url, isRetryable: true, cause });
+    throw new PolicyCallError({
+      message: `The policy server did not answer: ${String(cause)}`,
+      url,
+      isRetryable: true,
+      cause,
+    });
   }
   if (response.ok) return response;
   const { status } = response;
   const parsed = wireError.safeParse(await response.json().catch(() => undefined));
   throw new PolicyCallError({
-    message: parsed.success ? parsed.data.error.message : `The policy server answered with HTTP ${String(status)}.`,
+    message: parsed.success
+      ? parsed.data.error.message
+      : `The policy server answered with HTTP ${String(status)}.`,
     url,
     statusCode: status,
     isRetryable: status === 408 || status === 409 || status === 429 || status >= 500,

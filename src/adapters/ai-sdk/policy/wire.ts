@@ -2,8 +2,13 @@
 import { z } from 'zod';
 
 const logprobs = z.object({ content: z.array(z.object({ logprob: z.number() })).nullish() }).nullish();
-const usage = z.object({ prompt_tokens: z.int().optional(), completion_tokens: z.int().optional() }).nullish();
-const toolCall = z.object({ id: z.string(), function: z.object({ name: z.string(), arguments: z.string() }) });
+const usage = z
+  .object({ prompt_tokens: z.int().optional(), completion_tokens: z.int().optional() })
+  .nullish();
+const toolCall = z.object({
+  id: z.string(),
+  function: z.object({ name: z.string(), arguments: z.string() }),
+});
 
 const message = z.object({
   content: z.string().nullish(),
@@ -19,7 +24,14 @@ export const completion = z.object({
   prompt_token_ids: z.array(z.int()).nullish(),
   usage,
   choices: z
-    .array(z.object({ message, finish_reason: z.string().nullish(), token_ids: z.array(z.int()).nullish(), logprobs }))
+    .array(
+      z.object({
+        message,
+        finish_reason: z.string().nullish(),
+        token_ids: z.array(z.int()).nullish(),
+        logprobs,
+      }),
+    )
     .min(1),
 });
 
