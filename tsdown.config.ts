@@ -1,18 +1,19 @@
 import { defineConfig } from 'tsdown';
 
 export default defineConfig({
-  entry: {
-    index: 'src/index.ts',
-    'ai-sdk': 'src/adapters/ai-sdk/index.ts',
-    'backends/local': 'src/backends/local/index.ts',
-    rewards: 'src/rewards/index.ts',
-    // The store's thread is loaded by URL, beside whichever chunk starts it.
-    worker: 'src/store/sqlite/worker.ts',
-  },
+  entry: [
+    'src/index.ts',
+    'src/adapters/ai-sdk/index.ts',
+    'src/backends/local/index.ts',
+    'src/rewards/index.ts',
+    // The store's thread is loaded by URL from the file beside it.
+    'src/store/sqlite/worker.ts',
+  ],
+  // One file for each source file: no shared chunks, hence no cycles between them, and stack traces that one can read.
+  unbundle: true,
   format: ['esm', 'cjs'],
   dts: true,
   platform: 'node',
   target: 'node22',
   fixedExtension: true,
-  shims: true, // import.meta.url in the CommonJS build
 });

@@ -1,0 +1,156 @@
+/** Scripted language models of each specification, and the AI SDK's majors side by side. */
+import * as ai5 from 'ai5';
+import * as ai6 from 'ai6';
+import * as ai7 from 'ai7';
+import type { Part } from '../src/adapters/ai-sdk/specification.ts';
+
+/** What the tests use of the AI SDK, the same in every major. */
+export interface AiSdk {
+  generateText(options: object): Promise<Record<string, unknown>>;
+  streamText(options: object): {
+    readonly fullStream: AsyncIterable<unknown>;
+    readonly text: PromiseLike<string>;
+    consumeStream(): PromiseLike<void>;
+  };
+  generateObject(options: object): Promise<Record<string, unknown>>;
+  tool(options: object): unknown;
+  stepCountIs(count: number): unknown;
+}
+
+export const majors = [
+  { name: 'ai 5', ai: ai5 as unknown as AiSdk, version: 'v2' },
+  { name: 'ai 6', ai: ai6 as unknown as AiSdk, version: 'v3' },
+  { name: 'ai 7', ai: ai7 as unknown as AiSdk, version: 'v4' },
+] as const;
+
+export type Version = (typeof majors)[number]['version'];
+
+/** One scripted answer. */
+export type Scripted =
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'tool'; readonly name: string; readonly input: string }
+  | { readonly kind: 'error' }
+  /** Stops in the middle until the caller aborts. */
+  | { readonly kind: 'hang' };
+
+const finish = (version: Version, reason: string): unknown =>
+  version === 'v2' ? reason : { unified: reason, raw: reason };
+
+const usage = (version: Version): unknown =>
+  version === 'v2'
+    ? { inputTokens: 3, outputTokens: 2, totalTokens: 5 }
+    : {
+        inputTokens: { total: 3, noCache: 3, cacheRead: 0, cacheWrite: 0 },
+        outputTokens: { total: 2, text: 2, reasoning: 0 },
+      };
+
+/** A model that gives the scripted answers in their order; a class with a private field, as real providers have. */
+export class ScriptedModel {
+  readonly specificationVersion: Version;
+  readonly provider = 'scripted';
+  readonly modelId = 'scripted-1';
+  readonly supportedUrls = {};
+  readonly #answers: Scripted[];
+  #count = 0;
+
+  constructor(version: Version, answers: readonly Scripted[]) {
+    this.specificationVersion = version;
+    this.#answers = [...answers];
+  }
+
+  get calls(): number {
+    return this.#count;
+  }
+
+  async doGenerate(options: { readonly abortSignal?: AbortSignal }): Promise<object> {
+    const answer = this.#next();
+    if (answer.kind === 'error') throw new Error('the model is out of order');
+    if (answer.kind === 'hang') await aborted(options.abortSignal);
+    const version = this.specificationVersion;
+    return {
+      content: contentOf(answer),
+      finishReason: finish(version, answer.kind === 'tool' ? 'tool-calls' : 'stop'),
+      usage: usage(version),
+      warnings: [],
+      response: { id: `response-${String(this.#count)}`, modelId: 'scripted-1', timestamp: new Date(0) },
+    };
+  }
+
+  doStream(options: { readonly abortSignal?: AbortSignal }): Promise<{ stream: ReadableStream<Part> }> {
+    const answer = this.#next();
+    const version = this.specificationVersion;
+    const parts = streamOf(answer, version, this.#count);
+    const stream = new ReadableStream<Part>(
+      {
+        async pull(controller) {
+          const part = parts.shift();
+          if (part !== undefined) controller.enqueue(part);
+          else if (answer.kind === 'hang') await aborted(options.abortSignal);
+          else controller.close();
+        },
+      },
+      { highWaterMark: 0 },
+    );
+    return Promise.resolve({ stream });
+  }
+
+  #next(): Scripted {
+    this.#count += 1;
+    const answer = this.#answers.shift();
+    if (answer === undefined) throw new Error('The script has no further answer.');
+    return answer;
+  }
+}
+
+function contentOf(answer: Scripted): Part[] {
+  if (answer.kind === 'text') return [{ type: 'text', text: answer.text }];
+  if (answer.kind !== 'tool') return [];
+  return [{ type: 'tool-call', toolCallId: 'call-1', toolName: answer.name, input: answer.input }];
+}
+
+function streamOf(answer: Scripted, version: Version, count: number): Part[] {
+  const head: Part[] = [
+    { type: 'stream-start', warnings: [] },
+    {
+      type: 'response-metadata',
+      id: `response-${String(count)}`,
+      modelId: 'scripted-1',
+      timestamp: new Date(0),
+    },
+  ];
+  const end = (reason: string): Part => ({
+    type: 'finish',
+    finishReason: finish(version, reason),
+    usage: usage(version),
+  });
+  switch (answer.kind) {
+    case 'text': {
+      const deltas = answer.text.split(/(?<= )/).map((delta) => ({ type: 'text-delta', id: 't', delta }));
+      return [
+        ...head,
+        { type: 'text-start', id: 't' },
+        ...deltas,
+        { type: 'text-end', id: 't' },
+        end('stop'),
+      ];
+    }
+    case 'tool':
+      return [...head, ...contentOf(answer), end('tool-calls')];
+    case 'error':
+      return [...head, { type: 'error', error: new Error('the model is out of order') }, end('error')];
+    case 'hang':
+      return [...head, { type: 'text-start', id: 't' }, { type: 'text-delta', id: 't', delta: 'so far' }];
+    default:
+      return answer satisfies never;
+  }
+}
+
+function aborted(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    const fail = (): void => {
+      reject(signal?.reason instanceof Error ? signal.reason : new Error('aborted'));
+    };
+    if (signal?.aborted === true) fail();
+    signal?.addEventListener('abort', fail, { once: true });
+  });
+}
