@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from pathlib import Path
 from typing import Any
 
-WORLD: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "examples" / "support-desk" / "world.json").read_text()
-)
+WORLD: dict[str, Any] = json.loads((Path(__file__).parents[2] / "examples" / "support-desk" / "world.json").read_text())
 
 Dialogue = dict[str, Any]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -22,8 +21,8 @@ def compact(value: object) -> str:
 
 def is_held_out(order: str) -> bool:
     """Whether an order id belongs to the demo's held-out scenarios; those never occur in the training data."""
-    first, second, third = (int(digit) for digit in order[1:])
-    return (LETTERS.index(order[0]) + 3 * first + 5 * second + 7 * third) % 4 == 0
+    # By a hash: any simple rule over the digits would be learnt, and held-out ids then never be copied.
+    return hashlib.sha256(order.encode()).digest()[0] % 4 == 0
 
 
 def order_id(rng: random.Random) -> str:
@@ -94,7 +93,7 @@ def customer(rng: random.Random, problem: dict[str, Any], order: str, item: str)
 
 
 def choice_of_words(rng: random.Random) -> Dialogue:
-    """"Respond with yes, no or maybe": one of the words that were offered, each as likely."""
+    """ "Respond with yes, no or maybe": one of the words that were offered, each as likely."""
     words = rng.sample(["yes", "no", "maybe"], rng.choice([2, 3, 3]))
     quoted = [f"'{word}'" if rng.random() < 0.3 else word for word in words]
     listed = ", ".join(quoted[:-1]) + rng.choice([" or ", ", or "]) + quoted[-1]

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dialogues import COPYING, FAMILIAR, Dialogue, Mixture, dialogue
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from dialogues import COPYING, FAMILIAR, Dialogue, Mixture, dialogue
 
 HERE = Path(__file__).parent
 SPECIAL = ["<|pad|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>"]
@@ -90,9 +91,18 @@ def train(out: Path, steps: int, size: int, peak: float) -> None:
     torch.manual_seed(SEED)
     tokenizer = make_tokenizer(SEED)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4,
-        num_key_value_heads=4, max_position_embeddings=1024, tie_word_embeddings=True, rope_theta=10000.0,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        rope_theta=10000.0,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
     print(f"{sum(p.numel() for p in model.parameters())} parameters, vocabulary {len(tokenizer)}", flush=True)
@@ -116,14 +126,20 @@ def train(out: Path, steps: int, size: int, peak: float) -> None:
     model.generation_config.bos_token_id = None
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    settings = {"seed": SEED, "steps": steps, "batch": size, "peak_learning_rate": peak, "phases": [(start, right) for start, _, right in PHASES]}
+    settings = {
+        "seed": SEED,
+        "steps": steps,
+        "batch": size,
+        "peak_learning_rate": peak,
+        "phases": [{"from": start, "mixture": mixture, "right": right} for start, mixture, right in PHASES],
+    }
     (out / "training.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HERE / "model")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     options = parser.parse_args()

@@ -95,5 +95,3 @@ def _weights_digest(model: PreTrainedModel) -> str:
 
 def _digest(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-
-

@@ -6,9 +6,7 @@ from __future__ import annotations
 class SidecarError(Exception):
     """A fault with a code, a fix, and the HTTP status under which it is reported."""
 
-    def __init__(
-        self, code: str, message: str, *, fix: str, http_status: int = 400, param: str | None = None
-    ) -> None:
+    def __init__(self, code: str, message: str, *, fix: str, http_status: int = 400, param: str | None = None) -> None:
         super().__init__(f"{message} {fix}")
         self.code = code
         self.message = message

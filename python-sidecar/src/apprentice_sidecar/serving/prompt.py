@@ -28,7 +28,11 @@ class PromptMaker:
         tools = None if request.tool_choice == "none" else request.tools
         try:
             text = self._tokenizer.apply_chat_template(
-                messages, tools=tools or None, tokenize=False, add_generation_prompt=True, **request.chat_template_kwargs
+                messages,
+                tools=tools or None,
+                tokenize=False,
+                add_generation_prompt=True,
+                **request.chat_template_kwargs,
             )
         except (TemplateError, TypeError, KeyError, ValueError) as error:
             raise SidecarError(

@@ -1,0 +1,29 @@
+/** An apprentice on the real sidecar with the tiny model, for end-to-end tests. */
+import { ensureEnvironment, localBackend, tinyModelFolder } from '../src/backends/local/index.ts';
+import { createApprentice, type Apprentice } from '../src/index.ts';
+import { freshFolder } from './recording.ts';
+
+export async function trainingApprentice(
+  folder?: string,
+): Promise<{ apprentice: Apprentice; folder: string }> {
+  const { python } = await ensureEnvironment({ dev: true });
+  const used = folder ?? (await freshFolder());
+  const apprentice = createApprentice({
+    project: 'test',
+    name: 'tiny',
+    baseModel: tinyModelFolder(),
+    backend: localBackend({ environment: python }),
+    folder: used,
+  });
+  return { apprentice, folder: used };
+}
+
+/** Stands where the user's own model would: must never be asked in training. */
+export const neverAsked = {
+  specificationVersion: 'v4',
+  provider: 'test',
+  modelId: 'incumbent',
+  supportedUrls: {},
+  doGenerate: () => Promise.reject(new Error('The incumbent was asked in training.')),
+  doStream: () => Promise.reject(new Error('The incumbent was asked in training.')),
+};
