@@ -12,11 +12,16 @@ export interface CallStart {
   readonly provider?: string;
   readonly policy: string | null;
   readonly propensity: number;
-  readonly identity?: {
-    readonly baseDigest: string;
-    readonly tokenizerDigest: string;
-    readonly chatTemplateDigest: string;
-  };
+  /** What serves the policy; read when the record is built, because the endpoint may only be found on the way. */
+  readonly identity?: () =>
+    | {
+        readonly baseDigest: string;
+        readonly tokenizerDigest: string;
+        readonly chatTemplateDigest: string;
+      }
+    | undefined;
+  /** The failed call of the same run that this one tries again. */
+  readonly retryOf?: string;
   /** Builds the OpenAI-style messages lazily, off the hot path. May throw: then the call is kept without them. */
   readonly messages: () => readonly Message[];
   readonly tools: () => readonly unknown[];

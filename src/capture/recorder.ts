@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { RunOptions, TrajectorySink } from './capture.ts';
 import type { FaultCounter } from './faults.ts';
-import type { Router } from './route.ts';
+import type { Route, Router } from './route.ts';
 import { ActiveRun } from './run.ts';
 import { currentRun } from './scope.ts';
 
@@ -39,6 +39,11 @@ export class Recorder {
     return run === undefined || run.isFinished ? undefined : run;
   }
 
+  /** Who answers, or would answer, a call that is made here and now. */
+  get route(): Route {
+    return this.current()?.route ?? this.#options.router.choose();
+  }
+
   /** Opens a run; its owner calls `finish`. A run that is opened inside another is its child. */
   startRun(options: RunOptions = {}): ActiveRun {
     return this.#start(options, undefined);
@@ -47,7 +52,10 @@ export class Recorder {
   /** A run that closes itself once none of its calls is in flight: for a call outside any run. */
   startLoneRun(): ActiveRun {
     const run: ActiveRun = this.#start({}, () => {
-      if (run.openCalls === 0) run.finish();
+      // Building the record is left until the caller has its answer.
+      setImmediate(() => {
+        if (run.openCalls === 0) run.finish();
+      });
     });
     return run;
   }

@@ -35,7 +35,6 @@ interface CallDraft {
   readonly id: string;
   readonly start: CallStart;
   readonly startedAt: number;
-  readonly retryOf?: string;
   firstTokenAt?: number;
   partial?: Omit<CallEnd, 'outcome'>;
   end?: CallEnd;
@@ -181,6 +180,7 @@ export class ActiveRun implements Run {
             logprobsMode: 'raw',
           };
     const fallback = known.fallback === true;
+    const identity = start.identity?.();
     return {
       kind: 'model-call',
       id: draft.id as ModelCallId,
@@ -192,7 +192,13 @@ export class ActiveRun implements Run {
         ...(known.respondedModel === undefined ? {} : { respondedModel: known.respondedModel }),
         ...(start.provider === undefined ? {} : { provider: start.provider }),
         policy: fallback ? null : start.policy,
-        ...start.identity,
+        ...(identity === undefined
+          ? {}
+          : {
+              baseDigest: identity.baseDigest,
+              tokenizerDigest: identity.tokenizerDigest,
+              chatTemplateDigest: identity.chatTemplateDigest,
+            }),
         propensity: start.propensity,
       },
       request: {
@@ -222,6 +228,7 @@ export class ActiveRun implements Run {
       }),
       outcome,
       streamed: start.streamed,
+      ...(start.retryOf === undefined ? {} : { retryOf: start.retryOf as ModelCallId }),
       startedAt: draft.startedAt,
       ...(draft.firstTokenAt === undefined ? {} : { firstTokenAt: draft.firstTokenAt }),
       ...(draft.endedAt === undefined ? {} : { endedAt: draft.endedAt }),

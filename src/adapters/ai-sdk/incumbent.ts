@@ -1,11 +1,12 @@
 /** A call on the user's own model, recorded and otherwise untouched. */
 import type { CallEnd, OpenCall } from '../../capture/capture.ts';
 import type { ActiveRun } from '../../capture/run.ts';
-import { tapStream } from '../../capture/stream-tap.ts';
+import { tapStream, type StreamEnd } from '../../capture/stream-tap.ts';
 import type { CallOutcome } from '../../trajectory/records.ts';
-import { answerMessage, toMessages, toTools } from './messages.ts';
+import { answerMessage, collectParts, toMessages, toTools } from './messages.ts';
 import { errorOutcome, streamOutcome } from './outcome.ts';
-import { samplingParameters } from './policy/request.ts';
+import { givenParameters } from './parameters.ts';
+import { noteAttempt, retryOf } from './retries.ts';
 import {
   finishReasonText,
   usageCounts,
@@ -26,54 +27,62 @@ export interface IncumbentCall {
 
 /** `doGenerate` of the incumbent; its result is given back as it is. */
 export async function generateByIncumbent(call: IncumbentCall): Promise<GenerateResult> {
-  const { model, options, fallback } = call;
+  const { model, options } = call;
   const open = begin(call, false);
   try {
     const result = await model.doGenerate(options);
-    open.end({ outcome: { status: 'ok' }, fallback, ...resultRecord(call, result) });
+    end(call, open, { status: 'ok' }, resultRecord(call, result));
     return result;
   } catch (error) {
-    open.end({ outcome: errorOutcome(error, options.abortSignal), fallback });
+    end(call, open, errorOutcome(error, options.abortSignal), {});
     throw error;
   }
 }
 
 /** `doStream` of the incumbent; its parts pass through one by one, unchanged. */
 export async function streamByIncumbent(call: IncumbentCall): Promise<StreamResult> {
-  const { run, model, options, fallback } = call;
+  const { model, options } = call;
   const open = begin(call, true);
   let result: StreamResult;
   try {
     result = await model.doStream(options);
   } catch (error) {
-    open.end({ outcome: errorOutcome(error, options.abortSignal), fallback });
+    end(call, open, errorOutcome(error, options.abortSignal), {});
     throw error;
   }
-  const seen: Part[] = [];
-  const record = (): Omit<CallEnd, 'outcome'> =>
-    run.guard('reading a stream', () => streamRecord(call, seen), {});
-  open.partial({ message: () => answerMessage(collect(seen)) });
+  const seen = new SeenParts();
+  open.partial({ message: () => answerMessage(collectParts(seen.parts)) });
   const stream = tapStream(result.stream, {
     part: (part) => {
       if (part.type !== 'stream-start' && part.type !== 'response-metadata') open.firstToken();
-      seen.push(part);
+      seen.add(part);
     },
-    end: (end) => {
-      open.end({
-        outcome: outcomeOf(seen, () => streamOutcome(end, options.abortSignal)),
-        fallback,
-        ...record(),
-      });
+    end: (how) => {
+      end(call, open, seen.outcome(how, options.abortSignal), streamRecord(call, seen));
     },
   });
   return { ...result, stream };
 }
 
-/** An error part is followed by a finish part: the call has failed all the same. */
-function outcomeOf(seen: readonly Part[], otherwise: () => CallOutcome): CallOutcome {
-  const failure = seen.find((part) => part.type === 'error');
-  if (failure !== undefined) return errorOutcome(failure['error'], undefined);
-  return seen.some((part) => part.type === 'finish') ? { status: 'ok' } : otherwise();
+/** The parts of a stream, by reference. */
+class SeenParts {
+  readonly parts: Part[] = [];
+  error: Part | undefined;
+  finish: Part | undefined;
+  metadata: Part | undefined;
+
+  add(part: Part): void {
+    this.parts.push(part);
+    if (part.type === 'error') this.error ??= part;
+    else if (part.type === 'finish') this.finish = part;
+    else if (part.type === 'response-metadata') this.metadata = part;
+  }
+
+  /** An error part is followed by a finish part: the call has failed all the same. */
+  outcome(how: StreamEnd, signal: AbortSignal | undefined): CallOutcome {
+    if (this.error !== undefined) return errorOutcome(this.error['error'], signal);
+    return this.finish === undefined ? streamOutcome(how, signal) : { status: 'ok' };
+  }
 }
 
 function begin({ run, model, options }: IncumbentCall, streamed: boolean): OpenCall {
@@ -84,26 +93,44 @@ function begin({ run, model, options }: IncumbentCall, streamed: boolean): OpenC
     provider: model.provider,
     policy: null,
     propensity: run.route.propensity,
+    ...retryOf(run, options),
     messages: () => toMessages(options.prompt, run.rawArguments),
     tools: () => toTools(options.tools),
-    parameters: () => samplingParameters(options),
+    parameters: () => givenParameters(options),
     streamed,
   });
 }
 
-function resultRecord({ run }: IncumbentCall, result: GenerateResult): Omit<CallEnd, 'outcome'> {
-  return run.guard(
-    'reading an answer',
-    () => record(run, result.content, result.finishReason, result.usage, result.response),
-    {},
-  );
+function end(
+  { run, options, fallback }: IncumbentCall,
+  open: OpenCall,
+  outcome: CallOutcome,
+  known: Omit<CallEnd, 'outcome'>,
+): void {
+  noteAttempt(run, options, open.id, outcome);
+  open.end({ ...known, outcome, fallback });
 }
 
-function streamRecord({ run }: IncumbentCall, seen: readonly Part[]): Omit<CallEnd, 'outcome'> {
-  const finish = seen.find((part) => part.type === 'finish');
-  const metadata = seen.find((part) => part.type === 'response-metadata');
-  const response = { ...pick(metadata, 'id'), ...pick(metadata, 'modelId') };
-  return record(run, collect(seen), finish?.['finishReason'], finish?.['usage'], response);
+function resultRecord({ run }: IncumbentCall, result: GenerateResult): Omit<CallEnd, 'outcome'> {
+  const { content, finishReason, usage, response } = result;
+  return run.guard('reading an answer', () => record(run, content, finishReason, usage, response), {});
+}
+
+function streamRecord(
+  { run }: IncumbentCall,
+  { parts, finish, metadata }: SeenParts,
+): Omit<CallEnd, 'outcome'> {
+  return run.guard<Omit<CallEnd, 'outcome'>>(
+    'reading a stream',
+    () => {
+      const response = { ...pick(metadata, 'id'), ...pick(metadata, 'modelId') };
+      return {
+        ...record(run, parts, finish?.['finishReason'], finish?.['usage'], response),
+        message: () => answerMessage(collectParts(parts)),
+      };
+    },
+    {},
+  );
 }
 
 function record(
@@ -131,26 +158,4 @@ function record(
 function pick<K extends string>(part: Part | undefined, key: K): Partial<Record<K, string>> {
   const value = part?.[key];
   return typeof value === 'string' ? ({ [key]: value } as Record<K, string>) : {};
-}
-
-/** Stream parts → content parts: deltas joined by their ids. */
-function collect(seen: readonly Part[]): Part[] {
-  const parts: Part[] = [];
-  const texts = new Map<string, { type: string; text: string }>();
-  for (const part of seen) {
-    if (part.type === 'text-delta' || part.type === 'reasoning-delta') {
-      const type = part.type === 'text-delta' ? 'text' : 'reasoning';
-      const key = `${type}:${String(part['id'])}`;
-      let open = texts.get(key);
-      if (open === undefined) {
-        open = { type, text: '' };
-        texts.set(key, open);
-        parts.push(open);
-      }
-      open.text += String(part['delta']);
-    } else if (part.type === 'tool-call') {
-      parts.push(part);
-    }
-  }
-  return parts;
 }

@@ -8,15 +8,21 @@ export type RawArguments = ReadonlyMap<string, string>;
 /**
  * Prompt → messages. The AI SDK parses tool arguments and writes them anew; where the raw text is known it is put back
  * verbatim, so that the next prompt continues the ids that were sampled.
+ *
+ * @param purpose `send` to a policy: images go along, other files are left out. `keep` in a record: files are named only
  */
-export function toMessages(prompt: readonly PromptMessage[], raw: RawArguments): Message[] {
+export function toMessages(
+  prompt: readonly PromptMessage[],
+  raw: RawArguments,
+  purpose: 'send' | 'keep' = 'keep',
+): Message[] {
   return prompt.flatMap((message) => {
     if (typeof message.content === 'string') return [{ role: message.role, content: message.content }];
     const { content } = message;
     switch (message.role) {
       case 'system':
       case 'user':
-        return [{ role: message.role, content: userContent(content) }];
+        return [{ role: message.role, content: userContent(content, purpose) }];
       case 'assistant':
         return [assistantMessage(content, raw)];
       case 'tool':
@@ -54,13 +60,38 @@ export function answerMessage(parts: readonly Part[]): Message {
   };
 }
 
-/** The tool results of a prompt, for the record. */
-export function toolResults(prompt: readonly PromptMessage[]): PromptPart[] {
-  return prompt.flatMap((message) =>
-    message.role === 'tool' && typeof message.content !== 'string'
-      ? message.content.filter((part) => part.type === 'tool-result')
-      : [],
-  );
+/** Stream parts → content parts: deltas joined by their ids. */
+export function collectParts(seen: readonly Part[]): Part[] {
+  const parts: Part[] = [];
+  const texts = new Map<string, { type: string; text: string }>();
+  for (const part of seen) {
+    if (part.type === 'text-delta' || part.type === 'reasoning-delta') {
+      const type = part.type === 'text-delta' ? 'text' : 'reasoning';
+      const key = `${type}:${String(part['id'])}`;
+      let open = texts.get(key);
+      if (open === undefined) {
+        open = { type, text: '' };
+        texts.set(key, open);
+        parts.push(open);
+      }
+      open.text += String(part['delta']);
+    } else if (part.type === 'tool-call') {
+      parts.push(part);
+    }
+  }
+  return parts;
+}
+
+/** The tool results that no model has seen yet: those after the last answer. Older ones are not even looked at. */
+export function newToolResults(prompt: readonly PromptMessage[]): PromptPart[] {
+  const last = prompt.findLastIndex((message) => message.role === 'assistant');
+  return prompt
+    .slice(last + 1)
+    .flatMap((message) =>
+      message.role === 'tool' && typeof message.content !== 'string'
+        ? message.content.filter((part) => part.type === 'tool-result')
+        : [],
+    );
 }
 
 /** What a tool gave back, as text for the model. */
@@ -86,7 +117,7 @@ export function toTools(tools: CallOptions['tools']): WireTool[] {
             type: 'function',
             function: {
               name: tool.name,
-              description: tool.description ?? '',
+              ...(tool.description === undefined ? {} : { description: tool.description }),
               parameters: tool.inputSchema ?? {},
             },
           },
@@ -95,9 +126,11 @@ export function toTools(tools: CallOptions['tools']): WireTool[] {
   );
 }
 
+type JsonObject = Record<string, NonNullable<Message['content']>>;
+
 export interface WireTool {
   readonly type: 'function';
-  readonly function: { readonly name: string; readonly description: string; readonly parameters: unknown };
+  readonly function: { readonly name: string; readonly description?: string; readonly parameters: unknown };
 }
 
 function assistantMessage(content: readonly PromptPart[], raw: RawArguments): Message {
@@ -126,11 +159,26 @@ function toolMessage(part: PromptPart): Message {
   return { role: 'tool', tool_call_id: part.toolCallId ?? '', content: outputText(part.output) };
 }
 
-function userContent(content: readonly PromptPart[]): string | { type: string }[] {
+function userContent(content: readonly PromptPart[], purpose: 'send' | 'keep'): Message['content'] {
   if (content.every((part) => part.type === 'text')) return content.map((part) => part.text ?? '').join('');
-  return content.map((part) =>
-    part.type === 'text'
-      ? { type: 'text', text: part.text ?? '' }
-      : { type: part.type, mediaType: part.mediaType ?? 'unknown', omitted: true },
-  );
+  return content.flatMap((part): JsonObject[] => {
+    if (part.type === 'text') return [{ type: 'text', text: part.text ?? '' }];
+    if (purpose === 'keep')
+      return [{ type: part.type, mediaType: part.mediaType ?? 'unknown', omitted: true }];
+    const url = imageUrl(part);
+    return url === undefined ? [] : [{ type: 'image_url', image_url: { url } }];
+  });
+}
+
+/** An image part as a URL, a data URL where it came as bytes; undefined for everything else. */
+export function imageUrl({ mediaType, data }: PromptPart): string | undefined {
+  if (mediaType?.startsWith('image/') !== true) return undefined;
+  // V4 tags what it carries.
+  const tagged = typeof data === 'object' && data !== null && 'type' in data;
+  const inner: unknown = tagged ? Reflect.get(data, data.type === 'url' ? 'url' : 'data') : data;
+  const type = mediaType === 'image/*' ? 'image/jpeg' : mediaType;
+  if (inner instanceof URL) return inner.href;
+  if (inner instanceof Uint8Array) return `data:${type};base64,${Buffer.from(inner).toString('base64')}`;
+  if (typeof inner !== 'string') return undefined;
+  return /^(https?|data):/.test(inner) ? inner : `data:${type};base64,${inner}`;
 }

@@ -50,6 +50,8 @@ export interface CallOptions {
   readonly frequencyPenalty?: number;
   readonly stopSequences?: readonly string[];
   readonly seed?: number;
+  /** V4 only. */
+  readonly reasoning?: string;
   readonly includeRawChunks?: boolean;
   readonly abortSignal?: AbortSignal;
 }

@@ -1,9 +1,9 @@
 /** The one line that users change: a language model in, the same language model out, recorded and rerouted. */
+import type { LanguageModel } from 'ai';
 import type { Recorder } from '../../capture/recorder.ts';
-import type { ActiveRun } from '../../capture/run.ts';
-import { generateByIncumbent, streamByIncumbent } from './incumbent.ts';
-import { toolResults, outputText } from './messages.ts';
-import { generateByPolicy, streamByPolicy, type PolicyCall } from './policy/call.ts';
+import { InvalidOptionError } from '../../errors.ts';
+import { defaultProvider } from './default-provider.ts';
+import { ModelCalls } from './model-calls.ts';
 import {
   isLanguageModel,
   knownVersion,
@@ -18,6 +18,7 @@ export interface AdapterHost {
 }
 
 const wrapped = Symbol.for('apprentice.ai-sdk.wrapped');
+const proxies = new WeakMap<Recorder, WeakMap<object, object>>();
 const warned = new Set<string>();
 
 /**
@@ -26,125 +27,77 @@ const warned = new Set<string>();
  * model, or of an unknown specification, is given back as it is, with one warning.
  *
  * Wrap the provider's model first and put your own middleware around the result, so that it also sees the policy.
+ *
+ * A string is looked up where the AI SDK looks it up, and throws InvalidOptionError where nothing is installed there.
  */
-export function wrapModel<M extends object>(model: M, host: AdapterHost): M {
-  if (!isLanguageModel(model) || wrapped in model) return model;
-  const version = knownVersion(model.specificationVersion);
-  if (version === undefined) {
-    warnOnce(model.specificationVersion);
+export function wrapModel<M extends object>(model: M, host: AdapterHost): M;
+export function wrapModel(model: LanguageModel, host: AdapterHost): Exclude<LanguageModel, string>;
+export function wrapModel(model: object | string, host: AdapterHost): object {
+  if (typeof model === 'string') return wrapModel(lookUp(model), host);
+  if (wrapped in model) {
+    if (Reflect.get(model, wrapped) !== host.recorder)
+      warnOnce('The model is already wrapped by another apprentice, which goes on recording it alone.');
     return model;
   }
-  return proxied(model, version, host);
+  if (!isLanguageModel(model)) {
+    warnOnce(
+      'What was given to wrapModel is no language model of ai 5, 6 or 7 and passes through unrecorded.',
+    );
+    return model;
+  }
+  const version = knownVersion(model.specificationVersion);
+  if (version === undefined) {
+    const { specificationVersion } = model;
+    warnOnce(`Language models of specification "${specificationVersion}" pass through unrecorded.`);
+    return model;
+  }
+  return proxied(model, version, host.recorder);
 }
 
-function proxied<M extends object>(
-  model: M & LanguageModelLike,
-  version: SpecificationVersion,
-  host: AdapterHost,
-): M {
-  const calls = new ModelCalls(model, version, host.recorder);
+function proxied(model: LanguageModelLike, version: SpecificationVersion, recorder: Recorder): object {
+  let known = proxies.get(recorder);
+  if (known === undefined) proxies.set(recorder, (known = new WeakMap()));
+  let proxy = known.get(model);
+  if (proxy === undefined) known.set(model, (proxy = makeProxy(model, version, recorder)));
+  return proxy;
+}
+
+function makeProxy(model: LanguageModelLike, version: SpecificationVersion, recorder: Recorder): object {
+  const calls = new ModelCalls(model, version, recorder);
   const generate = (options: CallOptions) => calls.generate(options);
   const stream = (options: CallOptions) => calls.stream(options);
-  return new Proxy(model, {
-    get(target, key) {
+  // A proxy must show a frozen property as it is: frozen models get a stand-in of the same class.
+  const shell = Object.isFrozen(model)
+    ? (Object.create(Object.getPrototypeOf(model) as object) as object)
+    : model;
+  return new Proxy(shell, {
+    get(_, key) {
       if (key === 'doGenerate') return generate;
       if (key === 'doStream') return stream;
-      // Read with the target as receiver: getters on classes with private fields fail on a proxy.
-      const value: unknown = Reflect.get(target, key, target);
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      if (key === wrapped) return recorder;
+      if (key === 'supportedUrls' && calls.mayReroute()) return {};
+      // Read with the model as receiver: getters on classes with private fields fail on a proxy.
+      const value: unknown = Reflect.get(model, key, model);
+      return typeof value === 'function' && key !== 'constructor' ? (value.bind(model) as unknown) : value;
     },
-    has: (target, key) => key === wrapped || Reflect.has(target, key),
+    set: (_, key, value) => Reflect.set(model, key, value, model),
+    has: (_, key) => key === wrapped || Reflect.has(model, key),
   });
 }
 
-class ModelCalls {
-  readonly #model: LanguageModelLike;
-  readonly #version: SpecificationVersion;
-  readonly #recorder: Recorder;
-
-  constructor(model: LanguageModelLike, version: SpecificationVersion, recorder: Recorder) {
-    this.#model = model;
-    this.#version = version;
-    this.#recorder = recorder;
-  }
-
-  async generate(options: CallOptions) {
-    const run = this.#begin(options);
-    if (run === undefined) return this.#model.doGenerate(options);
-    const policy = this.#policyCall(run, options);
-    if (policy === undefined)
-      return generateByIncumbent({ run, model: this.#model, options, fallback: false });
-    try {
-      return await generateByPolicy(policy);
-    } catch (error) {
-      if (!mayFallBack(policy)) throw error;
-      return generateByIncumbent({ run, model: this.#model, options, fallback: true });
-    }
-  }
-
-  async stream(options: CallOptions) {
-    const run = this.#begin(options);
-    if (run === undefined) return this.#model.doStream(options);
-    const policy = this.#policyCall(run, options);
-    if (policy === undefined) return streamByIncumbent({ run, model: this.#model, options, fallback: false });
-    try {
-      return await streamByPolicy(policy);
-    } catch (error) {
-      if (!mayFallBack(policy)) throw error;
-      return streamByIncumbent({ run, model: this.#model, options, fallback: true });
-    }
-  }
-
-  /** The run that this call belongs to; undefined where recording itself fails: the call then goes its way alone. */
-  #begin(options: CallOptions): ActiveRun | undefined {
-    const { faults } = this.#recorder;
-    const run = faults.guard(
-      'opening a run',
-      () => this.#recorder.current() ?? this.#recorder.startLoneRun(),
-      undefined,
-    );
-    if (run !== undefined) {
-      faults.guard(
-        'recording tool results',
-        () => {
-          noteToolResults(run, options);
-        },
-        undefined,
-      );
-    }
-    return run;
-  }
-
-  #policyCall(run: ActiveRun, options: CallOptions): PolicyCall | undefined {
-    if (run.route.kind !== 'policy') return undefined;
-    return { run, route: run.route, model: this.#model, version: this.#version, options };
-  }
+function lookUp(id: string): object {
+  const found = defaultProvider()?.languageModel?.(id);
+  if (found !== undefined) return found;
+  throw new InvalidOptionError({
+    field: 'model',
+    received: id,
+    expected: 'a language model, or a name that an installed default provider knows',
+    fix: 'Call installDefaultProvider(gateway, apprentice) with the gateway of "ai" first, or wrap gateway(name).',
+  });
 }
 
-/** The results of tools stand in the prompt of the next call. */
-function noteToolResults(run: ActiveRun, options: CallOptions): void {
-  for (const part of toolResults(options.prompt)) {
-    const failed = part.output?.type.startsWith('error') === true;
-    run.toolResult({
-      toolCallId: part.toolCallId ?? '',
-      toolName: part.toolName ?? '',
-      output: outputText(part.output),
-      effect: 'unknown',
-      ...(failed ? { error: outputText(part.output) } : {}),
-    });
-  }
-}
-
-/** In production the incumbent answers for a policy that cannot; in training such an answer would be a lie. */
-function mayFallBack(call: PolicyCall): boolean {
-  return call.route.onFailure === 'incumbent' && call.options.abortSignal?.aborted !== true;
-}
-
-function warnOnce(version: string): void {
-  if (warned.has(version)) return;
-  warned.add(version);
-  process.emitWarning(
-    `apprentice: language models of specification "${version}" are not known and pass through unrecorded.`,
-    { code: 'APPRENTICE_UNKNOWN_SPECIFICATION' },
-  );
+function warnOnce(message: string): void {
+  if (warned.has(message)) return;
+  warned.add(message);
+  process.emitWarning(`apprentice: ${message}`, { code: 'APPRENTICE_NOT_WRAPPED' });
 }

@@ -1,5 +1,8 @@
+import { defaultProvider, setDefaultProvider, type DefaultProvider } from './default-provider.ts';
 import { isLanguageModel } from './specification.ts';
 import { wrapModel, type AdapterHost } from './wrap-model.ts';
+
+type AnyFunction = (...given: unknown[]) => unknown;
 
 /**
  * Wraps a whole provider: every language model that it makes, by calling it or one of its methods, comes out wrapped;
@@ -8,18 +11,22 @@ import { wrapModel, type AdapterHost } from './wrap-model.ts';
 export function wrapProvider<P extends object>(provider: P, host: AdapterHost): P {
   const maybeWrap = (value: unknown): unknown => (isLanguageModel(value) ? wrapModel(value, host) : value);
   return new Proxy(provider, {
-    apply: (target, self, given: unknown[]) =>
-      maybeWrap(Reflect.apply(target as (...values: unknown[]) => unknown, self, given)),
+    apply: (target, self, given: unknown[]) => maybeWrap(Reflect.apply(target as AnyFunction, self, given)),
     get(target, key) {
       const value: unknown = Reflect.get(target, key, target);
-      if (typeof value !== 'function') return value;
-      return (...given: unknown[]) =>
-        maybeWrap(Reflect.apply(value as (...values: unknown[]) => unknown, target, given));
+      if (typeof value !== 'function' || key === 'constructor' || isFixed(target, key)) return value;
+      return new Proxy(value as AnyFunction, {
+        apply: (method, _, given: unknown[]) => maybeWrap(Reflect.apply(method, target, given)),
+      });
     },
   });
 }
 
-type DefaultProviderHolder = { AI_SDK_DEFAULT_PROVIDER?: object };
+/** A proxy must show a frozen property as it is. */
+function isFixed(target: object, key: PropertyKey): boolean {
+  const own = Reflect.getOwnPropertyDescriptor(target, key);
+  return own?.configurable === false && own.writable === false;
+}
 
 /**
  * Records agents that name their models by strings (`model: 'openai/gpt-5'`): puts a wrapped provider where the AI SDK
@@ -27,14 +34,11 @@ type DefaultProviderHolder = { AI_SDK_DEFAULT_PROVIDER?: object };
  *
  * @returns a function that takes it out again
  */
-export function installDefaultProvider(provider: object, host: AdapterHost): () => void {
-  const holder = globalThis as DefaultProviderHolder;
-  const before = holder.AI_SDK_DEFAULT_PROVIDER;
+export function installDefaultProvider(provider: DefaultProvider, host: AdapterHost): () => void {
+  const before = defaultProvider();
   const installed = wrapProvider(provider, host);
-  holder.AI_SDK_DEFAULT_PROVIDER = installed;
+  setDefaultProvider(installed);
   return () => {
-    if (holder.AI_SDK_DEFAULT_PROVIDER !== installed) return;
-    if (before === undefined) delete holder.AI_SDK_DEFAULT_PROVIDER;
-    else holder.AI_SDK_DEFAULT_PROVIDER = before;
+    if (defaultProvider() === installed) setDefaultProvider(before);
   };
 }

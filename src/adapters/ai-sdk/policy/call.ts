@@ -1,10 +1,14 @@
 /** A trajectory's call on its policy, plain or streamed, recorded. */
+import type { Endpoint, ServedIdentity } from '../../../backends/backend.ts';
 import type { CallEnd, OpenCall } from '../../../capture/capture.ts';
 import type { Route } from '../../../capture/route.ts';
 import type { ActiveRun } from '../../../capture/run.ts';
 import { tapStream } from '../../../capture/stream-tap.ts';
-import { errorOutcome, streamOutcome } from '../outcome.ts';
+import type { CallOutcome } from '../../../trajectory/records.ts';
 import { toMessages, toTools } from '../messages.ts';
+import { errorOutcome, streamOutcome } from '../outcome.ts';
+import { givenParameters } from '../parameters.ts';
+import { noteAttempt, retryOf } from '../retries.ts';
 import type {
   CallOptions,
   GenerateResult,
@@ -12,17 +16,18 @@ import type {
   SpecificationVersion,
   StreamResult,
 } from '../specification.ts';
+import { readingError } from './api-error.ts';
 import { generateRecord, generateResult } from './generate.ts';
-import { requestBody, samplingParameters, unsupportedSettings } from './request.ts';
-import { StreamedAnswer, streamParts } from './stream.ts';
+import { policyParameters, requestBody } from './request.ts';
+import { openStream } from './stream.ts';
+import { StreamedAnswer } from './streamed-answer.ts';
 import { postCompletion } from './transport.ts';
+import { unsupported } from './unsupported.ts';
 import { completion } from './wire.ts';
-
-type PolicyRoute = Extract<Route, { kind: 'policy' }>;
 
 export interface PolicyCall {
   readonly run: ActiveRun;
-  readonly route: PolicyRoute;
+  readonly route: Extract<Route, { kind: 'policy' }>;
   readonly model: LanguageModelLike;
   readonly version: SpecificationVersion;
   readonly options: CallOptions;
@@ -31,91 +36,111 @@ export interface PolicyCall {
 /** Answers `doGenerate` by the policy. Rejects with errors that the AI SDK retries where that can help. */
 export async function generateByPolicy(call: PolicyCall): Promise<GenerateResult> {
   const { run, route, options, version } = call;
-  const open = await begin(call, false);
+  const attempt = new Attempt(call, false);
   try {
-    const endpoint = await route.endpoint(options.abortSignal);
+    const endpoint = await attempt.connect();
     const body = requestBody(options, route.policy, run.rawArguments, false);
     const response = await postCompletion(endpoint, body, options.abortSignal);
-    const answer = completion.parse(await response.json());
+    const answer = await read(response, options.abortSignal);
     for (const one of answer.choices[0]?.message.tool_calls ?? [])
       run.rawArguments.set(one.id, one.function.arguments);
-    open.end({ outcome: { status: 'ok' }, ...generateRecord(answer) });
-    return generateResult(version, answer, body, unsupportedSettings(options));
+    attempt.end({ status: 'ok' }, generateRecord(answer));
+    return generateResult(version, answer, body, unsupported(options));
   } catch (error) {
-    open.end({ outcome: errorOutcome(error, options.abortSignal) });
+    attempt.end(errorOutcome(error, options.abortSignal), {});
     throw error;
   }
 }
 
-/** Answers `doStream` by the policy. */
+/**
+ * Answers `doStream` by the policy. Resolves when the first chunk is there: until then a failure rejects, and can be
+ * retried or answered by the incumbent.
+ */
 export async function streamByPolicy(call: PolicyCall): Promise<StreamResult> {
   const { run, route, options, version } = call;
-  const open = await begin(call, true);
+  const attempt = new Attempt(call, true);
   const answer = new StreamedAnswer(version);
   try {
-    const endpoint = await route.endpoint(options.abortSignal);
+    const endpoint = await attempt.connect();
     const body = requestBody(options, route.policy, run.rawArguments, true);
     const response = await postCompletion(endpoint, body, options.abortSignal);
-    if (response.body === null) throw new Error('The policy server sent no body.');
-    const parts = streamParts({
-      body: response.body,
+    const parts = await openStream({
+      response,
       answer,
       version,
-      unsupported: unsupportedSettings(options),
-      url: response.url,
+      unsupported: unsupported(options),
+      signal: options.abortSignal,
     });
-    let finished = false;
+    let failure: unknown;
     const stream = tapStream(parts, {
       part: (part) => {
-        open.firstToken();
-        if (part.type === 'finish') {
-          finished = true;
-          for (const one of answer.toolCalls) run.rawArguments.set(one.id, one.input);
-          open.end({ outcome: { status: 'ok' }, ...answer.record() });
-        } else {
-          open.partial(lazily(answer));
-        }
+        attempt.open.partial(answer.record());
+        if (part.type === 'error') failure = part['error'];
+        if (part.type !== 'finish') return;
+        for (const one of answer.toolCalls) run.rawArguments.set(one.id, one.input);
+        const outcome =
+          failure === undefined ? ({ status: 'ok' } as const) : errorOutcome(failure, undefined);
+        attempt.end(outcome, answer.record());
       },
+      // After the finish part, this one does not count.
       end: (end) => {
-        if (!finished) open.end({ outcome: streamOutcome(end, options.abortSignal), ...answer.record() });
+        attempt.end(streamOutcome(end, options.abortSignal), answer.record());
       },
     });
+    attempt.open.firstToken();
     return { stream, request: { body }, response: {} };
   } catch (error) {
-    open.end({ outcome: errorOutcome(error, options.abortSignal), ...answer.record() });
+    attempt.end(errorOutcome(error, options.abortSignal), answer.record());
     throw error;
   }
 }
 
-/** The answer so far, read when a partial record is really needed. */
-function lazily(answer: StreamedAnswer): Omit<CallEnd, 'outcome'> {
-  return {
-    message: () => answer.record().message?.() ?? null,
-    get tokens() {
-      const { tokens } = answer.record();
-      return tokens ?? { promptIds: [], completionIds: [], logprobs: [] };
-    },
-  };
+async function read(response: Response, signal: AbortSignal | undefined) {
+  try {
+    return completion.parse(await response.json());
+  } catch (error) {
+    throw readingError(error, response.url, signal);
+  }
 }
 
-async function begin(call: PolicyCall, streamed: boolean): Promise<OpenCall> {
-  const { run, route, options, model, version } = call;
-  // A known endpoint answers at once; the identity is part of what makes the tokens meaningful later.
-  const identity = await route.endpoint(options.abortSignal).then(
-    (endpoint) => endpoint.identity,
-    () => undefined, // the call itself meets the same failure and reports it
-  );
-  return run.startCall({
-    adapter: 'ai-sdk',
-    specification: version,
-    requestedModel: model.modelId,
-    provider: model.provider,
-    policy: route.policy,
-    propensity: route.propensity,
-    ...(identity === undefined ? {} : { identity }),
-    messages: () => toMessages(options.prompt, run.rawArguments),
-    tools: () => toTools(options.tools),
-    parameters: () => samplingParameters(options),
-    streamed,
-  });
+/** One request to the policy, on record from its start; its end counts once. */
+class Attempt {
+  readonly open: OpenCall;
+  readonly #call: PolicyCall;
+  #identity: ServedIdentity | undefined;
+  #ended = false;
+
+  constructor(call: PolicyCall, streamed: boolean) {
+    const { run, route, options, model, version } = call;
+    this.#call = call;
+    this.open = run.startCall({
+      adapter: 'ai-sdk',
+      specification: version,
+      requestedModel: model.modelId,
+      provider: model.provider,
+      policy: route.policy,
+      propensity: route.propensity,
+      identity: () => this.#identity,
+      ...retryOf(run, options),
+      messages: () => toMessages(options.prompt, run.rawArguments),
+      tools: () => toTools(options.tools),
+      parameters: () => ({ ...givenParameters(options), ...policyParameters(options) }),
+      streamed,
+    });
+  }
+
+  /** Where the policy is served now. What serves it is part of what makes the tokens meaningful later. */
+  async connect(): Promise<Endpoint> {
+    const { route, options } = this.#call;
+    const endpoint = await route.endpoint(options.abortSignal);
+    this.#identity = endpoint.identity;
+    return endpoint;
+  }
+
+  end(outcome: CallOutcome, known: Omit<CallEnd, 'outcome'>): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    noteAttempt(this.#call.run, this.#call.options, this.open.id, outcome);
+    this.open.end({ ...known, outcome });
+  }
 }

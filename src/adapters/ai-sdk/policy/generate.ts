@@ -4,6 +4,7 @@ import { answerMessage } from '../messages.ts';
 import type { GenerateResult, Part, SpecificationVersion } from '../specification.ts';
 import type { RequestBody } from './request.ts';
 import { finishReason, usage, warnings } from './shapes.ts';
+import type { Unsupported } from './unsupported.ts';
 import type { Completion } from './wire.ts';
 
 /** The answer's content parts: reasoning, text, tool calls, in the order in which models write them. */
@@ -28,14 +29,14 @@ export function generateResult(
   version: SpecificationVersion,
   answer: Completion,
   body: RequestBody,
-  unsupported: readonly string[],
+  found: readonly Unsupported[],
 ): GenerateResult {
   const created = answer.created === undefined ? {} : { timestamp: new Date(answer.created * 1000) };
   return {
     content: contentParts(answer),
     finishReason: finishReason(version, answer.choices[0]?.finish_reason),
     usage: usage(version, answer.usage),
-    warnings: warnings(version, unsupported),
+    warnings: warnings(version, found),
     request: { body },
     response: { id: answer.id, modelId: answer.model, ...created },
   };

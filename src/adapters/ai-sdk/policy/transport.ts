@@ -1,7 +1,7 @@
 /** HTTP to a policy's endpoint, with errors that the AI SDK knows how to retry. No header of the caller is sent. */
 import type { Endpoint } from '../../../backends/backend.ts';
-import type { RequestBody } from './request.ts';
 import { PolicyCallError } from './api-error.ts';
+import type { RequestBody } from './request.ts';
 import { wireError } from './wire.ts';
 
 /** Posts a chat completion; throws PolicyCallError, or the AbortSignal's reason. */
@@ -37,6 +37,7 @@ export async function postCompletion(
       : `The policy server answered with HTTP ${String(status)}.`,
     url,
     statusCode: status,
+    responseHeaders: Object.fromEntries(response.headers),
     isRetryable: status === 408 || status === 409 || status === 429 || status >= 500,
   });
 }

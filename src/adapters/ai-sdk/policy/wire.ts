@@ -2,9 +2,12 @@
 import { z } from 'zod';
 
 const logprobs = z.object({ content: z.array(z.object({ logprob: z.number() })).nullish() }).nullish();
-const usage = z
-  .object({ prompt_tokens: z.int().optional(), completion_tokens: z.int().optional() })
-  .nullish();
+const usage = z.object({
+  prompt_tokens: z.int().optional(),
+  completion_tokens: z.int().optional(),
+  prompt_tokens_details: z.object({ cached_tokens: z.int().nullish() }).nullish(),
+  completion_tokens_details: z.object({ reasoning_tokens: z.int().nullish() }).nullish(),
+});
 const toolCall = z.object({
   id: z.string(),
   function: z.object({ name: z.string(), arguments: z.string() }),
@@ -22,7 +25,7 @@ export const completion = z.object({
   created: z.number().optional(),
   model: z.string(),
   prompt_token_ids: z.array(z.int()).nullish(),
-  usage,
+  usage: usage.nullish(),
   choices: z
     .array(
       z.object({
@@ -43,9 +46,10 @@ const toolCallDelta = z.object({
 
 export const chunk = z.object({
   id: z.string(),
+  created: z.number().optional(),
   model: z.string(),
   prompt_token_ids: z.array(z.int()).nullish(),
-  usage,
+  usage: usage.nullish(),
   choices: z.array(
     z.object({
       delta: z.object({
@@ -63,5 +67,6 @@ export const chunk = z.object({
 
 export const wireError = z.object({ error: z.object({ message: z.string(), code: z.string().nullish() }) });
 
+export type WireUsage = z.infer<typeof usage>;
 export type Completion = z.infer<typeof completion>;
 export type Chunk = z.infer<typeof chunk>;

@@ -1,0 +1,119 @@
+/** What happens to each call on a wrapped model: its run, its route, its record. */
+import type { Recorder } from '../../capture/recorder.ts';
+import type { ActiveRun } from '../../capture/run.ts';
+import { sharedStorage } from '../../capture/shared-storage.ts';
+import type { ToolResult } from '../../trajectory/records.ts';
+import { generateByIncumbent, streamByIncumbent } from './incumbent.ts';
+import { newToolResults, outputText } from './messages.ts';
+import { generateByPolicy, streamByPolicy, type PolicyCall } from './policy/call.ts';
+import type {
+  CallOptions,
+  GenerateResult,
+  LanguageModelLike,
+  SpecificationVersion,
+  StreamResult,
+} from './specification.ts';
+
+/** The prompt that is being answered: a model wrapped twice, with middleware between, is recorded once. */
+const answering = sharedStorage<CallOptions['prompt']>('apprentice.ai-sdk.prompt.1');
+
+interface Ways<T> {
+  readonly bare: () => PromiseLike<T>;
+  readonly byPolicy: (call: PolicyCall) => Promise<T>;
+  readonly byIncumbent: (run: ActiveRun, fallback: boolean) => Promise<T>;
+}
+
+export class ModelCalls {
+  readonly #model: LanguageModelLike;
+  readonly #version: SpecificationVersion;
+  readonly #recorder: Recorder;
+
+  constructor(model: LanguageModelLike, version: SpecificationVersion, recorder: Recorder) {
+    this.#model = model;
+    this.#version = version;
+    this.#recorder = recorder;
+  }
+
+  generate(options: CallOptions): Promise<GenerateResult> {
+    const model = this.#model;
+    return this.#answer(options, {
+      bare: () => model.doGenerate(options),
+      byPolicy: generateByPolicy,
+      byIncumbent: (run, fallback) => generateByIncumbent({ run, model, options, fallback }),
+    });
+  }
+
+  stream(options: CallOptions): Promise<StreamResult> {
+    const model = this.#model;
+    return this.#answer(options, {
+      bare: () => model.doStream(options),
+      byPolicy: streamByPolicy,
+      byIncumbent: (run, fallback) => streamByIncumbent({ run, model, options, fallback }),
+    });
+  }
+
+  /** Whether a policy would answer a call that is made here and now. */
+  mayReroute(): boolean {
+    const { faults } = this.#recorder;
+    return faults.guard('choosing a route', () => this.#recorder.route.kind === 'policy', false);
+  }
+
+  async #answer<T>(options: CallOptions, ways: Ways<T>): Promise<T> {
+    if (answering.getStore() === options.prompt) return ways.bare();
+    const run = this.#begin(options);
+    if (run === undefined) return ways.bare();
+    return answering.run(options.prompt, () => this.#route(run, options, ways));
+  }
+
+  async #route<T>(run: ActiveRun, options: CallOptions, ways: Ways<T>): Promise<T> {
+    if (run.route.kind === 'incumbent') return ways.byIncumbent(run, false);
+    const call = { run, route: run.route, model: this.#model, version: this.#version, options };
+    try {
+      return await ways.byPolicy(call);
+    } catch (error) {
+      if (!mayFallBack(call)) throw error;
+      return ways.byIncumbent(run, true);
+    }
+  }
+
+  /** The run that this call belongs to; undefined where recording itself fails: the call then goes its way alone. */
+  #begin(options: CallOptions): ActiveRun | undefined {
+    const recorder = this.#recorder;
+    const run = recorder.faults.guard(
+      'opening a run',
+      () => recorder.current() ?? recorder.startLoneRun(),
+      undefined,
+    );
+    if (run !== undefined) {
+      run.guard(
+        'recording tool results',
+        () => {
+          noteToolResults(run, options);
+        },
+        undefined,
+      );
+    }
+    return run;
+  }
+}
+
+/** The results of tools stand in the prompt of the next call. */
+function noteToolResults(run: ActiveRun, options: CallOptions): void {
+  for (const { toolCallId = '', toolName = '', output } of newToolResults(options.prompt)) {
+    const failed = output?.type.startsWith('error') === true || output?.type === 'execution-denied';
+    const input = run.rawArguments.get(toolCallId);
+    run.toolResult({
+      toolCallId,
+      toolName,
+      ...(input === undefined ? {} : { input }),
+      output: output?.type === 'json' ? (output.value as ToolResult['output']) : outputText(output),
+      effect: 'unknown',
+      ...(failed ? { error: outputText(output) } : {}),
+    });
+  }
+}
+
+/** In production the incumbent answers for a policy that cannot; in training such an answer would be a lie. */
+function mayFallBack(call: PolicyCall): boolean {
+  return call.route.onFailure === 'incumbent' && call.options.abortSignal?.aborted !== true;
+}
