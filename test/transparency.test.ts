@@ -55,7 +55,7 @@ async function outcomeOf(work: () => Promise<unknown>): Promise<unknown> {
 
 const generate: Agent = async (ai, model) => {
   const { text, content, steps, finishReason, usage, toolCalls, toolResults, response, warnings } =
-    (await ai.generateText(settings(ai, model))) as Record<string, unknown>;
+    await ai.generateText(settings(ai, model));
   return stable({ text, content, steps, finishReason, usage, toolCalls, toolResults, response, warnings });
 };
 const stream: Agent = (ai, model) => partsOf(ai.streamText(settings(ai, model)).fullStream);

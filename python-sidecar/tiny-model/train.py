@@ -131,7 +131,7 @@ def train(out: Path, steps: int, size: int, peak: float) -> None:
         "steps": steps,
         "batch": size,
         "peak_learning_rate": peak,
-        "phases": [{"from": start, "mixture": mixture, "right": right} for start, mixture, right in PHASES],
+        "phases": [(start, right) for start, _, right in PHASES],
     }
     (out / "training.json").write_text(json.dumps(settings, indent=2) + "\n")
 

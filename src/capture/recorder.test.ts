@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest';
+import type { Trajectory } from '../trajectory/records.ts';
+import type { CallStart } from './capture.ts';
+import { FaultCounter } from './faults.ts';
+import { Recorder } from './recorder.ts';
+import { recordOnly } from './route.ts';
+
+function setUp(graceMs = 5) {
+  const finished: Trajectory[] = [];
+  const faults = new FaultCounter();
+  const sink = {
+    accept: (trajectory: Trajectory) => finished.push(trajectory),
+    reward: () => undefined,
+    flush: () => Promise.resolve({ complete: true }),
+    counters: () => ({ accepted: 0, stored: 0, dropped: {}, queued: 0, queuedBytes: 0, faults: {} }),
+    close: () => Promise.resolve(),
+  };
+  const recorder = new Recorder({ project: 'p', name: 'n', sink, router: recordOnly, faults, graceMs });
+  return { recorder, finished, faults };
+}
+
+const call: CallStart = {
+  adapter: 'test',
+  requestedModel: 'm',
+  policy: null,
+  propensity: 1,
+  messages: () => [{ role: 'user', content: 'hello' }],
+  tools: () => [],
+  parameters: () => ({}),
+  streamed: false,
+};
+
+const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+describe('Recorder', () => {
+  it('gives back what the agent gives back, at once', () => {
+    expect(setUp().recorder.run({}, () => 7)).toBe(7);
+  });
+
+  it('keeps a run open while a call is in flight after its function has returned', async () => {
+    const { recorder, finished } = setUp();
+    const open = recorder.run({ scenario: 's' }, () => recorder.current()?.startCall(call));
+    await pause(30);
+    expect(finished).toEqual([]);
+    open?.end({ outcome: { status: 'ok' } });
+    await pause(30);
+    expect(finished).toMatchObject([{ scenario: 's', outcome: { status: 'finished' } }]);
+  });
+
+  it('makes a run inside another its child, on the same policy', async () => {
+    const { recorder, finished } = setUp();
+    await recorder.run({ scenario: 'outer' }, async () => {
+      recorder
+        .current()
+        ?.startCall(call)
+        .end({ outcome: { status: 'ok' } });
+      await recorder.run({ scenario: 'inner' }, () => Promise.resolve());
+      await pause(20);
+    });
+    await pause(30);
+    const [inner, outer] = finished;
+    expect(inner).toMatchObject({ scenario: 'inner', parentId: outer?.id });
+    expect(inner?.parentCallId).toBe(
+      outer?.events[0]?.kind === 'model-call' ? outer.events[0].id : undefined,
+    );
+  });
+
+  it('records what is known of a call that never ended', () => {
+    const { recorder, finished } = setUp();
+    const run = recorder.startRun();
+    run.startCall(call).partial({ message: () => ({ role: 'assistant', content: 'so far' }) });
+    recorder.finishAll();
+    expect(finished[0]?.events[0]).toMatchObject({
+      outcome: { status: 'abandoned' },
+      response: { message: { content: 'so far' } },
+    });
+  });
+
+  it('counts a fault of its own and goes on', () => {
+    const { recorder, finished, faults } = setUp();
+    const run = recorder.startRun();
+    const broken = () => {
+      throw new Error('cannot be read');
+    };
+    run.startCall({ ...call, messages: broken }).end({ outcome: { status: 'ok' }, message: broken });
+    run.finish();
+    expect(finished[0]?.events[0]).toMatchObject({ request: { messages: [] }, response: { message: null } });
+    expect(faults.counts()).toEqual({
+      'reading the messages of a call': 1,
+      'reading the answer of a call': 1,
+    });
+  });
+
+  it('fails with its agent, and says so on record', async () => {
+    const { recorder, finished } = setUp();
+    await expect(recorder.run({}, () => Promise.reject(new TypeError('no')))).rejects.toThrow('no');
+    await pause(30);
+    expect(finished[0]?.outcome).toEqual({ status: 'failed', error: { name: 'TypeError', message: 'no' } });
+  });
+});

@@ -1,0 +1,93 @@
+/** `kill -9` of the host at any stage: nothing of ours stays, the next start resumes, nothing is trained twice. */
+import { readdir, readFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { z } from 'zod';
+import { openSqliteStore } from '../src/index.ts';
+import { freshFolder } from './recording.ts';
+
+const fixture = fileURLToPath(new URL('./fixtures/train-host.ts', import.meta.url));
+const line = z.object({
+  stage: z.string().optional(),
+  step: z.int().nullish(),
+  event: z.string().optional(),
+});
+type Line = z.infer<typeof line>;
+
+function start(folder: string, steps: number, run: string): ChildProcess {
+  return spawn(process.execPath, ['--disable-warning=ExperimentalWarning', fixture, folder, String(steps)], {
+    env: { ...process.env, APPRENTICE_TEST_RUN: run },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+}
+
+/** Reads the host's lines until one fits; gives all of them. */
+async function until(host: ChildProcess, fits: (one: Line) => boolean): Promise<Line[]> {
+  const seen: Line[] = [];
+  if (host.stdout === null) throw new Error('The host has no output.');
+  for await (const text of createInterface({ input: host.stdout })) {
+    const one = line.parse(JSON.parse(text));
+    seen.push(one);
+    if (fits(one)) return seen;
+  }
+  throw new Error(`The host ended early, after ${JSON.stringify(seen.slice(-3))}.`);
+}
+
+/** Processes, zombies left out, that carry this run's mark in their environment. */
+async function alive(run: string): Promise<number[]> {
+  const found: number[] = [];
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ') Z');
+    const zombie = stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
+    if (environment.includes(`APPRENTICE_TEST_RUN=${run}`) && !zombie) found.push(Number(pid));
+  }
+  return found;
+}
+
+async function nothingLeft(run: string): Promise<number[]> {
+  let left: number[] = [];
+  for (let attempt = 0; attempt < 50; attempt += 1) {
+    left = await alive(run);
+    if (left.length === 0) break;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return left;
+}
+
+it('survives kill -9 during rollout, training and swap', async () => {
+  const folder = await freshFolder();
+  const wanted = 4;
+  const kills: readonly (readonly [string, (one: Line) => boolean])[] = [
+    ['rollout', (one) => one.stage === 'rollout' && one.step === 1],
+    ['training', (one) => one.stage === 'training' && one.step === 1],
+    ['swap', (one) => one.stage === 'swap' && (one.step ?? 0) >= 2],
+  ];
+  for (const [stage, fits] of kills) {
+    const run = randomUUID();
+    const host = start(folder, wanted, run);
+    await until(host, fits);
+    expect(
+      (await alive(run)).length,
+      `host and sidecar are alive before the kill in ${stage}`,
+    ).toBeGreaterThanOrEqual(2);
+    host.kill('SIGKILL');
+    expect(await nothingLeft(run), `left alive after the kill in ${stage}`).toEqual([]);
+  }
+  const run = randomUUID();
+  const lines = await until(start(folder, wanted, run), (one) => one.event === 'closed');
+  expect(lines.find((one) => one.event !== undefined)?.event).toBe('resumed');
+  expect(await nothingLeft(run)).toEqual([]);
+
+  const store = await openSqliteStore({ folder });
+  const ledger = await store.steps('test', 'tiny');
+  await store.close();
+  expect(ledger.map((step) => [step.step, step.state])).toEqual(
+    [1, 2, 3, 4].map((step) => [step, 'published']),
+  );
+  const trained = ledger.flatMap((step) => step.trajectoryIds);
+  expect(new Set(trained).size).toBe(trained.length);
+});
