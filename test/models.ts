@@ -7,15 +7,39 @@ import type { Part } from '../src/adapters/ai-sdk/specification.ts';
 /** What the tests use of the AI SDK, the same in every major. */
 export interface AiSdk {
   generateText(options: object): Promise<Record<string, unknown>>;
-  streamText(options: object): {
-    readonly fullStream: AsyncIterable<unknown>;
-    readonly text: PromiseLike<string>;
-    consumeStream(): PromiseLike<void>;
-  };
+  streamText(options: object): Streamed;
   generateObject(options: object): Promise<Record<string, unknown>>;
+  streamObject(options: object): Streamed & { readonly object: PromiseLike<unknown> };
   tool(options: object): unknown;
   stepCountIs(count: number): unknown;
+  readonly Output: { object(options: object): unknown };
+  wrapLanguageModel(options: { model: object; middleware: object }): object;
 }
+
+export interface Streamed {
+  readonly fullStream: AsyncIterable<unknown>;
+  readonly text: PromiseLike<string>;
+  consumeStream(): PromiseLike<void>;
+}
+
+/** The agent class of a major. */
+export interface Agent {
+  generate(options: object): Promise<Record<string, unknown>>;
+  stream(options: object): Streamed | Promise<Streamed>;
+}
+
+/** Makes an agent with whatever this major calls its class; `instructions` are its system prompt. */
+export function makeAgent(ai: AiSdk, settings: { readonly instructions: string }): Agent {
+  const names = ai as unknown as Record<string, new (settings: object) => Agent>;
+  const Class = 'ToolLoopAgent' in ai ? names['ToolLoopAgent'] : names['Experimental_Agent'];
+  if (Class === undefined) throw new Error('This major has no agent class.');
+  return new Class({ ...settings, system: settings.instructions });
+}
+
+/** The setting, and the field of the result, for structured output of `generateText`. */
+export const outputField = (version: Version) => (version === 'v2' ? 'experimental_output' : 'output');
+
+(globalThis as { AI_SDK_LOG_WARNINGS?: boolean }).AI_SDK_LOG_WARNINGS = false;
 
 export const majors = [
   { name: 'ai 5', ai: ai5 as unknown as AiSdk, version: 'v2' },

@@ -1,23 +1,41 @@
-/** Links an attempt to the failed one before it: the AI SDK retries with the very same prompt object. */
+/** Links an attempt to the failed one before it. The AI SDK's retries are calls of their own, with the same prompt. */
+import { isDeepStrictEqual } from 'node:util';
 import type { ActiveRun } from '../../capture/run.ts';
 import type { CallOutcome } from '../../trajectory/records.ts';
 import type { CallOptions } from './specification.ts';
 
-const failures = new WeakMap<object, { readonly run: ActiveRun; readonly callId: string }>();
-
-/** The failed call that a call with these options tries again, if there is one in this run. */
-export function retryOf(run: ActiveRun, options: CallOptions): { readonly retryOf?: string } {
-  const failure = failures.get(options.prompt);
-  return failure?.run === run ? { retryOf: failure.callId } : {};
+interface Failure {
+  readonly callId: string;
+  readonly prompt: CallOptions['prompt'];
 }
 
-/** Remembers how an attempt ended. */
+/** Failed calls that nothing has tried again so far. Nearly always there are none, and nothing is compared. */
+const failures = new WeakMap<ActiveRun, Failure[]>();
+
+/** The failed call of this run that a call with these options tries again, if there is one. */
+export function retryOf(run: ActiveRun, { prompt }: CallOptions): { readonly retryOf?: string } {
+  const pending = failures.get(run);
+  if (pending === undefined) return {};
+  const index = pending.findLastIndex((failure) => isSamePrompt(failure.prompt, prompt));
+  const [failure] = index < 0 ? [] : pending.splice(index, 1);
+  return failure === undefined ? {} : { retryOf: failure.callId };
+}
+
+/** Remembers an attempt that failed. */
 export function noteAttempt(
   run: ActiveRun,
   options: CallOptions,
   callId: string,
   outcome: CallOutcome,
 ): void {
-  if (outcome.status === 'error') failures.set(options.prompt, { run, callId });
-  else failures.delete(options.prompt);
+  if (outcome.status !== 'error') return;
+  const failure = { callId, prompt: options.prompt };
+  const pending = failures.get(run);
+  if (pending === undefined) failures.set(run, [failure]);
+  else pending.push(failure);
+}
+
+/** Some majors build the prompt anew for each attempt: as many messages, and the same one at the end, will do. */
+function isSamePrompt(one: CallOptions['prompt'], other: CallOptions['prompt']): boolean {
+  return one === other || (one.length === other.length && isDeepStrictEqual(one.at(-1), other.at(-1)));
 }
