@@ -17,7 +17,7 @@ export interface JudgedTrajectory {
 
 export interface Batch {
   readonly rows: readonly TrainingRow[];
-  /** The trajectories behind the rows. */
+  /** All that the rows depend on: a group's mean and deviation need also its members without an advantage. */
   readonly trajectoryIds: readonly string[];
   readonly groups: number;
   readonly groupsWithSignal: number;
@@ -67,6 +67,7 @@ export function buildBatch(
     if (!result.signal) continue;
     groupsWithSignal += 1;
     for (const [index, { trajectory }] of scored.entries()) {
+      trajectoryIds.push(trajectory.id);
       const advantage = result.advantages[index] ?? 0;
       if (advantage === 0) continue;
       const built = trajectoryRows(trajectory, { groupId, advantage, maxTokens: options.maxTokens });
@@ -74,7 +75,6 @@ export function buildBatch(
         skipped[reason] = (skipped[reason] ?? 0) + count;
       if (built.rows.length === 0) continue;
       rows.push(...built.rows);
-      trajectoryIds.push(trajectory.id);
       trainedTokens += built.trainedTokens;
     }
   }
