@@ -52,8 +52,14 @@ export type Version = (typeof majors)[number]['version'];
 /** One scripted answer. */
 export type Scripted =
   | { readonly kind: 'text'; readonly text: string }
-  | { readonly kind: 'tool'; readonly name: string; readonly input: string }
+  | { readonly kind: 'tool'; readonly name: string; readonly input: string; readonly id?: string }
+  /** Content as providers with more to say have it: reasoning, sources, metadata of their own. */
+  | { readonly kind: 'rich'; readonly text: string }
   | { readonly kind: 'error' }
+  /** An error that the AI SDK tries again. */
+  | { readonly kind: 'overloaded' }
+  /** A stream that breaks off after its first words. */
+  | { readonly kind: 'broken' }
   /** Stops in the middle until the caller aborts. */
   | { readonly kind: 'hang' };
 
@@ -74,6 +80,8 @@ export class ScriptedModel {
   readonly provider = 'scripted';
   readonly modelId = 'scripted-1';
   readonly supportedUrls = {};
+  /** The options of every call, by reference. */
+  readonly received: unknown[] = [];
   readonly #answers: Scripted[];
   #count = 0;
 
@@ -87,8 +95,8 @@ export class ScriptedModel {
   }
 
   async doGenerate(options: { readonly abortSignal?: AbortSignal }): Promise<object> {
-    const answer = this.#next();
-    if (answer.kind === 'error') throw new Error('the model is out of order');
+    const answer = this.#next(options);
+    if (answer.kind === 'error' || answer.kind === 'broken') throw new Error('the model is out of order');
     if (answer.kind === 'hang') await aborted(options.abortSignal);
     const version = this.specificationVersion;
     return {
@@ -96,12 +104,20 @@ export class ScriptedModel {
       finishReason: finish(version, answer.kind === 'tool' ? 'tool-calls' : 'stop'),
       usage: usage(version),
       warnings: [],
-      response: { id: `response-${String(this.#count)}`, modelId: 'scripted-1', timestamp: new Date(0) },
+      providerMetadata: { scripted: { count: this.#count } },
+      request: { body: 'what was sent' },
+      response: {
+        id: `response-${String(this.#count)}`,
+        modelId: 'scripted-1',
+        timestamp: new Date(0),
+        headers: { 'x-request-id': '1' },
+        body: { raw: true },
+      },
     };
   }
 
   doStream(options: { readonly abortSignal?: AbortSignal }): Promise<{ stream: ReadableStream<Part> }> {
-    const answer = this.#next();
+    const answer = this.#next(options);
     const version = this.specificationVersion;
     const parts = streamOf(answer, version, this.#count);
     const stream = new ReadableStream<Part>(
@@ -110,26 +126,57 @@ export class ScriptedModel {
           const part = parts.shift();
           if (part !== undefined) controller.enqueue(part);
           else if (answer.kind === 'hang') await aborted(options.abortSignal);
+          else if (answer.kind === 'broken') controller.error(new Error('the line is dead'));
           else controller.close();
         },
       },
       { highWaterMark: 0 },
     );
-    return Promise.resolve({ stream });
+    return Promise.resolve({
+      stream,
+      request: { body: 'what was sent' },
+      response: { headers: { 'x-request-id': '1' } },
+    });
   }
 
-  #next(): Scripted {
+  #next(options: unknown): Scripted {
     this.#count += 1;
+    this.received.push(options);
     const answer = this.#answers.shift();
     if (answer === undefined) throw new Error('The script has no further answer.');
+    if (answer.kind === 'overloaded') throw overloaded();
     return answer;
   }
 }
 
+/** What every major takes for its own APICallError. */
+function overloaded(): Error {
+  return Object.assign(new Error('the model is overloaded'), {
+    name: 'AI_APICallError',
+    [Symbol.for('vercel.ai.error')]: true,
+    [Symbol.for('vercel.ai.error.AI_APICallError')]: true,
+    isRetryable: true,
+    responseHeaders: { 'retry-after-ms': '1' },
+  });
+}
+
+const signed = { providerMetadata: { scripted: { signature: 'signed' } } };
+const source = { type: 'source', sourceType: 'url', id: 's', url: 'https://example.com/', title: 'A source' };
+
 function contentOf(answer: Scripted): Part[] {
   if (answer.kind === 'text') return [{ type: 'text', text: answer.text }];
+  if (answer.kind === 'rich')
+    return [
+      { type: 'reasoning', text: 'Let me see.', ...signed },
+      source,
+      { type: 'text', text: answer.text, ...signed },
+    ];
   if (answer.kind !== 'tool') return [];
-  return [{ type: 'tool-call', toolCallId: 'call-1', toolName: answer.name, input: answer.input }];
+  return [{ type: 'tool-call', toolCallId: callId(answer), toolName: answer.name, input: answer.input }];
+}
+
+function callId({ id = 'call-1' }: { readonly id?: string }): string {
+  return id;
 }
 
 function streamOf(answer: Scripted, version: Version, count: number): Part[] {
@@ -158,10 +205,33 @@ function streamOf(answer: Scripted, version: Version, count: number): Part[] {
         end('stop'),
       ];
     }
+    case 'rich':
+      return [
+        ...head,
+        { type: 'reasoning-start', id: 'r' },
+        { type: 'reasoning-delta', id: 'r', delta: 'Let me ' },
+        { type: 'reasoning-delta', id: 'r', delta: 'see.' },
+        { type: 'reasoning-end', id: 'r', ...signed },
+        source,
+        { type: 'text-start', id: 't', ...signed },
+        { type: 'text-delta', id: 't', delta: answer.text },
+        { type: 'text-end', id: 't' },
+        { ...end('stop'), ...signed },
+      ];
     case 'tool':
-      return [...head, ...contentOf(answer), end('tool-calls')];
+      return [
+        ...head,
+        { type: 'tool-input-start', id: callId(answer), toolName: answer.name },
+        { type: 'tool-input-delta', id: callId(answer), delta: answer.input },
+        { type: 'tool-input-end', id: callId(answer) },
+        ...contentOf(answer),
+        end('tool-calls'),
+      ];
     case 'error':
       return [...head, { type: 'error', error: new Error('the model is out of order') }, end('error')];
+    case 'overloaded':
+      return [];
+    case 'broken':
     case 'hang':
       return [...head, { type: 'text-start', id: 't' }, { type: 'text-delta', id: 't', delta: 'so far' }];
     default:
