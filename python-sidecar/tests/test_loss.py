@@ -71,6 +71,31 @@ def test_truncated_importance_sampling_caps_the_weight() -> None:
     assert gradient == pytest.approx([-2.0])
 
 
+def test_the_cap_is_on_the_mismatch_of_the_samplers_and_not_on_what_the_job_has_learnt() -> None:
+    # the trainer said −3 where the sampler said −4: weight e; since then the policy has gone on to −1
+    values = torch.tensor([-1.0], requires_grad=True)
+    settings = LossSettings(clip_high=0.2, truncated_importance_sampling=5.0)
+    made = batch([-4.0], [1.0])
+    policy_loss(values, torch.zeros(1), made, settings, proximal=torch.tensor([-3.0])).total.backward()
+    assert values.grad is not None
+    assert values.grad.tolist() == pytest.approx([-1.2 * math.e])
+
+
+def test_the_mean_divergence_is_that_of_the_whole_gradient_step() -> None:
+    values = torch.tensor([-1.0], requires_grad=True)
+    settings = LossSettings(kl_coefficient=0.5)
+    made = batch([-1.0], [0.0])
+    policy_loss(values, torch.zeros(1), made, settings, base=torch.tensor([-3.0]), mean_kl=1.0).total.backward()
+    assert values.grad is not None
+    assert values.grad.tolist() == pytest.approx([0.5])
+
+
+def test_an_impossible_token_leaves_the_entropy_a_number() -> None:
+    logits = torch.tensor([[0.0, -torch.inf]])
+    _, entropy = token_logprobs(logits, torch.tensor([0]), lambda hidden: hidden)
+    assert entropy.tolist() == [0.0]
+
+
 def test_the_gap_is_measured_against_the_sampler() -> None:
     result, _ = run([-1.0, -2.0], batch([-1.5, -2.25], [1.0, 1.0]), LossSettings())
     assert result.sums["logprob_gap"] == pytest.approx(0.75)

@@ -6,7 +6,7 @@ import random
 
 import torch
 
-from apprentice_sidecar.packing import Pack, PackRow, pack_rows
+from apprentice_sidecar.packing import Pack, PackCost, PackRow, pack_rows
 from tiny import tiny_base
 
 
@@ -85,3 +85,30 @@ def test_the_model_gives_packed_rows_the_same_logprobs_as_single_ones() -> None:
     single = {key: value for one in rows for key, value in logprobs(pack_rows([one], 1000)[0]).items()}
     assert packed.keys() == single.keys()
     assert max(abs(packed[key] - single[key]) for key in single) < 1e-5
+
+
+def test_the_cut_is_the_cheapest_there_is() -> None:
+    rows = random_rows(random.Random(3), 9)
+    cost = PackCost(per_pair=0.05, per_pack=4.0)
+    order = sorted(range(len(rows)), key=lambda index: list(rows[index].token_ids))
+
+    def total(packs: list[Pack]) -> float:
+        return sum(cost.of(len(pack.token_ids)) for pack in packs)
+
+    every: list[float] = []
+    for cuts in range(2 ** (len(rows) - 1)):
+        parts, part = [], [rows[order[0]]]
+        for place, index in enumerate(order[1:]):
+            if cuts >> place & 1:
+                parts.append(part)
+                part = []
+            part.append(rows[index])
+        every.append(sum(total(pack_rows(one, 10_000, cost=PackCost(per_pack=1e9))) for one in [*parts, part]))
+    assert total(pack_rows(rows, 10_000, cost=cost)) == min(every)
+
+
+def test_rows_that_no_mask_can_keep_apart_get_packs_of_their_own() -> None:
+    rows = random_rows(random.Random(4), 6)
+    packs = pack_rows(rows, 10_000, isolate=False)
+    assert sorted(number for pack in packs for number in set(pack.rows)) == list(range(len(rows)))
+    assert all(len(set(pack.rows)) == 1 for pack in packs)

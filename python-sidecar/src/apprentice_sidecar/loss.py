@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+#: Log-ratios are kept within ± this many nats, so that a ratio is always a number; every sensible clip is far inside.
+LOG_RATIO_BOUND = 20.0
+
 
 @dataclass(frozen=True)
 class LossSettings:
@@ -50,17 +53,25 @@ class LossResult:
 
 
 def token_logprobs(
-    hidden: Tensor, targets: Tensor, head: Callable[[Tensor], Tensor], *, chunk: int = 512
+    hidden: Tensor,
+    targets: Tensor,
+    head: Callable[[Tensor], Tensor],
+    *,
+    chunk: int = 512,
+    entropy_gradient: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities (T) of `targets` (T) and entropies (T) from hidden states (T × H), in chunks.
 
     The logits of a chunk are thrown away and computed again in the backward pass, so that memory is chunk × vocabulary
     instead of T × vocabulary. `head` maps hidden states to logits, soft caps and scales included.
+    Without `entropy_gradient` the entropies are numbers only, which saves their part of the backward pass.
     """
 
     def one(part: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         logprobs = torch.log_softmax(head(part).float(), dim=-1)
-        entropy = -(logprobs.exp() * logprobs).sum(-1)
+        source = logprobs if entropy_gradient else logprobs.detach()
+        # xlogy-like: a token that a mask or overflow has ruled out adds 0, not NaN.
+        entropy = -torch.where(source == -torch.inf, 0.0, source.exp() * source).sum(-1)
         return logprobs.gather(-1, ids[:, None])[:, 0], entropy
 
     chosen: list[Tensor] = []
@@ -74,47 +85,65 @@ def token_logprobs(
 
 
 def policy_loss(
-    new: Tensor, entropy: Tensor, batch: TokenBatch, settings: LossSettings, *, base: Tensor | None = None
+    new: Tensor,
+    entropy: Tensor,
+    batch: TokenBatch,
+    settings: LossSettings,
+    *,
+    base: Tensor | None = None,
+    mean_kl: float | None = None,
+    proximal: Tensor | None = None,
 ) -> LossResult:
     """The loss summed over T tokens, each times its weight.
 
     CISPO (MiniMax-M1, arXiv 2506.13585): −sg(clip(ratio, 1 − low, 1 + high)) · A · new.
     PPO (arXiv 1707.06347): −min(ratio · A, clip(ratio, 1 − low, 1 + high) · A).
     Sequence level (GSPO, arXiv 2507.18071): ratio = exp(mean over the row of new − old).
-    KL to the base: A += coefficient · (mean(kl) − kl), with kl = new − base, detached.
-    Truncated importance sampling: the loss times min(exp(new − old), cap), detached.
+    KL to the base: A += coefficient · (mean_kl − kl), with kl = new − base, detached. `mean_kl` is the mean over the
+    whole gradient step, so that the cut into packs does not show; None takes the mean of this batch.
+    Truncated importance sampling (FlashRL, Yao et al. 2025; the same in arXiv 2510.18855 for sampler mismatch): the
+    ratio is taken against `proximal`, the trainer's own logprobs when the job began, and the loss times
+    min(exp(proximal − sampler), cap) makes up for what the sampler computed otherwise. None: the job has only one
+    gradient step, so proximal is `new`.
     """
     new = new.float()
     known = ~torch.isnan(batch.old)
-    old = torch.where(known, batch.old, new.detach())
+    sampler = torch.where(known, batch.old, new.detach())
+    old = sampler
+    if settings.truncated_importance_sampling is not None:
+        old = new.detach() if proximal is None else proximal
     difference = new - old
     if settings.importance_sampling == "sequence":
         difference = _mean_by_row(difference, batch.rows)
-    ratio = difference.exp()
+    ratio = difference.clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND).exp()
     advantages = batch.advantages
     kl = torch.zeros_like(new) if base is None else (new - base).detach()
     if settings.kl_coefficient != 0.0:
-        advantages = advantages + settings.kl_coefficient * (kl.mean() - kl)
+        advantages = advantages + settings.kl_coefficient * ((kl.mean() if mean_kl is None else mean_kl) - kl)
     clipped = ratio.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high)
     if settings.kind == "cispo":
         losses = -clipped.detach() * advantages * new
     else:
         losses = -torch.minimum(ratio * advantages, clipped * advantages)
     if settings.truncated_importance_sampling is not None:
-        losses = losses * (new - old).detach().exp().clamp(max=settings.truncated_importance_sampling)
+        mismatch = torch.where(known, old - sampler, 0.0).clamp(max=LOG_RATIO_BOUND).exp()
+        losses = losses * mismatch.clamp(max=settings.truncated_importance_sampling)
     policy = (losses * batch.weights).sum()
-    total = policy - settings.entropy_coefficient * (entropy * batch.weights).sum()
+    total = policy
+    if settings.entropy_coefficient != 0.0:
+        total = policy - settings.entropy_coefficient * (entropy * batch.weights).sum()
     gaps = (new.detach() - batch.old)[known].abs()
     sums = {
         "loss": float(total.detach()),
         "policy_loss": float(policy.detach()),
-        "kl": float(kl.sum()),
         "entropy": float(entropy.detach().sum()),
         "ratio_mean": float(ratio.detach().sum()),
         "clip_fraction": float((clipped != ratio).float().sum()),
         "logprob_gap": float(gaps.sum()),
         "known": float(known.sum()),
     }
+    if base is not None:
+        sums["kl"] = float(kl.sum())
     return LossResult(total, sums, float(gaps.max()) if len(gaps) else 0.0)
 
 

@@ -78,44 +78,90 @@ def common_prefix(first: Sequence[int], second: Sequence[int], limit: int) -> in
     return int(different[0]) if len(different) else bound
 
 
-def pack_rows(rows: Sequence[PackRow], tokens_per_pack: int, *, share: bool = True) -> list[Pack]:
-    """Rows in the order of their ids, greedily into packs of at most `tokens_per_pack` tokens.
+@dataclass(frozen=True)
+class PackCost:
+    """What one forward and backward pass over a pack of P tokens costs: P + per_pair · P² + per_pack.
+
+    The unit is one token's share of the matrix products. The dense mask makes attention pay for all P² pairs, those
+    that it hides included, so sharing and filling stop paying at some length; a pass of any length costs `per_pack`.
+    """
+
+    per_pair: float = 0.0
+    per_pack: float = 64.0
+
+    def of(self, tokens: int) -> float:
+        """The cost of a pack of `tokens` tokens."""
+        return tokens + self.per_pair * tokens * tokens + self.per_pack
+
+
+def pack_rows(
+    rows: Sequence[PackRow],
+    tokens_per_pack: int,
+    *,
+    share: bool = True,
+    isolate: bool = True,
+    cost: PackCost | None = None,
+) -> list[Pack]:
+    """Rows in the order of their ids, cut into packs of at most `tokens_per_pack` tokens at the lowest total cost.
 
     A row longer than that gets a pack of its own. Sorting brings rows with a common prefix together; each row shares
-    with the row before it in the pack, which in sorted order is the deepest sharing there is.
+    with the row before it in the pack, which in sorted order is the deepest sharing there is. `share=False` packs
+    without sharing; `isolate=False` is for models in which a mask cannot keep rows apart: one row a pack.
     """
     order = sorted(range(len(rows)), key=lambda index: list(rows[index].token_ids))
+    lengths = [len(rows[index].token_ids) for index in order]
+    shared = [0] * len(order)
+    if share and isolate:
+        for place in range(1, len(order)):
+            before, row = rows[order[place - 1]], rows[order[place]]
+            shared[place] = common_prefix(before.token_ids, row.token_ids, len(row.token_ids))
     packs: list[Pack] = []
-    builder: _Builder | None = None
-    for index in order:
-        row = rows[index]
-        if builder is None or not builder.fits(row, tokens_per_pack):
-            builder = _Builder(share)
-            packs.append(builder.pack)
-        builder.add(row, index)
+    for first, last in _cut(lengths, shared, tokens_per_pack if isolate else 0, cost or PackCost()):
+        builder = _Builder()
+        for place in range(first, last):
+            builder.add(rows[order[place]], order[place], 0 if place == first else shared[place])
+        packs.append(builder.pack)
     return packs
 
 
-class _Builder:
-    """Adds rows to one pack, keeping the path of the last row as (segment, start, ids)."""
+def _cut(lengths: Sequence[int], shared: Sequence[int], limit: int, cost: PackCost) -> list[tuple[int, int]]:
+    """The cheapest partition of the rows into runs [first, last), each of at most `limit` tokens or of one row.
 
-    def __init__(self, share: bool) -> None:
+    Dynamic programming over the place where the last run begins; a run costs its first row in full and of each
+    further one what it does not share.
+    """
+    best = [0.0]
+    begins: list[int] = [0]
+    for last in range(1, len(lengths) + 1):
+        cheapest, begin = float("inf"), last - 1
+        tail = 0
+        for first in range(last - 1, -1, -1):
+            tokens = lengths[first] + tail
+            if tokens > limit and first < last - 1:
+                break
+            total = best[first] + cost.of(tokens)
+            if total < cheapest:
+                cheapest, begin = total, first
+            tail += lengths[first] - shared[first]
+        best.append(cheapest)
+        begins.append(begin)
+    runs: list[tuple[int, int]] = []
+    last = len(lengths)
+    while last > 0:
+        runs.append((begins[last], last))
+        last = begins[last]
+    return runs[::-1]
+
+
+class _Builder:
+    """Adds rows to one pack, keeping where in the pack the tokens of the last row lie."""
+
+    def __init__(self) -> None:
         self.pack = Pack()
-        self._share = share
-        self._last: PackRow | None = None
         #: pack index of each token of the last row
         self._path: list[int] = []
 
-    def _shared(self, row: PackRow) -> int:
-        if not self._share or self._last is None:
-            return 0
-        return common_prefix(row.token_ids, self._last.token_ids, len(row.token_ids))
-
-    def fits(self, row: PackRow, limit: int) -> bool:
-        return len(self.pack.token_ids) + len(row.token_ids) - self._shared(row) <= limit
-
-    def add(self, row: PackRow, number: int) -> None:
-        shared = self._shared(row)
+    def add(self, row: PackRow, number: int, shared: int) -> None:
         pack = self.pack
         parent = self._fork(shared)
         start = len(pack.token_ids)
@@ -130,7 +176,6 @@ class _Builder:
             pack.advantages.append(row.advantages[place])
             pack.weights.append(row.weights[place])
             pack.rows.append(number)
-        self._last = row
         self._path = path
 
     def _fork(self, shared: int) -> int:

@@ -47,6 +47,8 @@ def run_job(
     yield {"type": "started", "rows": len(request.rows), "tokens": tokens, "trained_tokens": trained,
            "packed_tokens": packed}  # fmt: skip
     total = len(steps) * request.optimizer.epochs
+    if total > 1 and request.loss.truncated_importance_sampling is not None:
+        trainer.remember_proximal(steps, is_cancelled)
     for index in range(total):
         metrics = trainer.gradient_step(steps[index % len(steps)], is_cancelled)
         yield {"type": "gradient_step", "index": index + 1, "of": total, "metrics": metrics}
@@ -124,6 +126,8 @@ class _Trainer:
         if self._parent is not None:
             self._restore(self._parent)
         self._loss = LossSettings(**request.loss.model_dump())
+        #: Logprobs (T) of each pack's targets when the job began, by the pack's identity.
+        self._proximal: dict[int, Tensor] = {}
 
     def _restore(self, parent: AdapterCheckpoint) -> None:
         result: Any = set_peft_model_state_dict(self._model, parent.tensors)
@@ -141,6 +145,26 @@ class _Trainer:
             keys = ("step", "exp_avg", "exp_avg_sq")
             self._optimizer.state[parameter] = {key: saved[f"{name}.{key}"].clone() for key in keys}
 
+    def remember_proximal(self, steps: list[list[Pack]], is_cancelled: Callable[[], bool]) -> None:
+        """Keeps what the weights at the start of the job say about every pack; see `policy_loss`."""
+        for pack in (pack for packs in steps for pack in packs):
+            if is_cancelled():
+                raise Cancelled
+            self._proximal[id(pack)] = self._fixed_logprobs(pack)
+
+    def _fixed_logprobs(self, pack: Pack) -> Tensor:
+        with torch.no_grad():
+            return self._logprobs(pack)[0].float()
+
+    def _base_logprobs(self, packs: list[Pack]) -> tuple[list[Tensor | None], float | None]:
+        """The base model's logprobs of each pack, and the mean of policy − base over the whole gradient step."""
+        if self._loss.kl_coefficient == 0.0:
+            return [None] * len(packs), None
+        with self._model.disable_adapter():
+            bases = [self._fixed_logprobs(pack) for pack in packs]
+        differences = [self._fixed_logprobs(pack) - base for pack, base in zip(packs, bases, strict=True)]
+        return list(bases), float(torch.cat(differences).mean())
+
     def gradient_step(self, packs: list[Pack], is_cancelled: Callable[[], bool]) -> dict[str, float]:
         """One optimizer step over the packs; the loss is the weighted mean over all their trained tokens."""
         started = time.monotonic()
@@ -150,15 +174,15 @@ class _Trainer:
         self._optimizer.zero_grad()
         sums: dict[str, float] = {}
         gap_max = 0.0
-        for pack in packs:
+        bases, mean_kl = self._base_logprobs(packs)
+        for pack, base in zip(packs, bases, strict=True):
             if is_cancelled():
                 raise Cancelled
             new, entropy = self._logprobs(pack)
-            base = None
-            if self._loss.kl_coefficient != 0.0:
-                with torch.no_grad(), self._model.disable_adapter():
-                    base, _ = self._logprobs(pack)
-            result = policy_loss(new, entropy, _token_batch(pack), self._loss, base=base)
+            result = policy_loss(
+                new, entropy, _token_batch(pack), self._loss,
+                base=base, mean_kl=mean_kl, proximal=self._proximal.get(id(pack)),
+            )  # fmt: skip
             (result.total / normaliser).backward()
             gap_max = max(gap_max, result.gap_max)
             for name, value in result.sums.items():
@@ -196,7 +220,12 @@ class _Trainer:
             use_cache=False,
         ).last_hidden_state[0]
         sources = torch.tensor(pack.sources)
-        return token_logprobs(hidden[sources], torch.tensor(pack.targets), causal.lm_head)
+        return token_logprobs(
+            hidden[sources],
+            torch.tensor(pack.targets),
+            causal.lm_head,
+            entropy_gradient=self._loss.entropy_coefficient != 0.0,
+        )
 
     def save(self, request_digest: str, metrics: dict[str, Any]) -> dict[str, Any]:
         """Writes the adapter folder; gives its manifest."""
