@@ -65,6 +65,7 @@ export class InvalidOptionError extends ApprenticeError {
 export class InvalidRecordError extends ApprenticeError {
   readonly field: string;
   readonly received: unknown;
+  readonly expected: string;
   constructor(options: { field: string; received: unknown; expected: string; fix: string; cause?: unknown }) {
     super(
       'invalid_record',
@@ -73,6 +74,7 @@ export class InvalidRecordError extends ApprenticeError {
     );
     this.field = options.field;
     this.received = options.received;
+    this.expected = options.expected;
   }
 }
 

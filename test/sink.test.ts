@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { FaultCounter } from '../src/capture/faults.ts';
 import { StoreSink } from '../src/capture/sink.ts';
-import { createApprentice, openSqliteStore } from '../src/index.ts';
+import { createApprentice, openSqliteStore, StoreError, type Store } from '../src/index.ts';
 import { aTrajectory } from '../src/testing/records.ts';
 import { freshFolder } from './recording.ts';
 
@@ -34,6 +34,44 @@ describe('StoreSink', () => {
       queuedBytes: 0,
     });
     await (await store).close();
+  });
+
+  it('leaves out an invalid trajectory and stores those beside it', async () => {
+    const store = openSqliteStore({ folder: await freshFolder() });
+    const sink = new StoreSink({ store, faults: new FaultCounter() });
+    const unsendable = aTrajectory({ metadata: { f: (() => 1) as never } });
+    const wrong = aTrajectory({ metadata: { f: Number.NaN } });
+    for (const one of [aTrajectory({}), unsendable, aTrajectory({}), wrong, aTrajectory({})])
+      sink.accept(one);
+    await sink.flush({ timeoutMs: 10_000 });
+    expect(sink.counters()).toMatchObject({
+      accepted: 5,
+      stored: 3,
+      dropped: { invalid: 2 },
+      queuedBytes: 0,
+    });
+    await (await store).close();
+  });
+
+  it('holds what a full disk refuses and writes it once there is room', async () => {
+    const real = await openSqliteStore({ folder: await freshFolder() });
+    let full = true;
+    const store: Store = {
+      ...real,
+      append: (trajectories) =>
+        full
+          ? Promise.reject(new StoreError('The disk is full.', { fix: 'Free some space.', retryable: true }))
+          : real.append(trajectories),
+    };
+    const sink = new StoreSink({ store: Promise.resolve(store), faults: new FaultCounter(), retryMs: 20 });
+    for (let count = 0; count < 5; count += 1) sink.accept(aTrajectory({}));
+    expect(await sink.flush({ timeoutMs: 100 })).toEqual({ complete: false });
+    expect(sink.counters()).toMatchObject({ stored: 0, queued: 5, dropped: {} });
+    full = false;
+    expect(await sink.flush({ timeoutMs: 5000 })).toEqual({ complete: true });
+    expect(sink.counters()).toMatchObject({ stored: 5, queued: 0, queuedBytes: 0, dropped: {} });
+    expect(await real.count({})).toBe(5);
+    await real.close();
   });
 
   it('counts everything that a store which cannot be opened would have held, and the host goes on', async () => {

@@ -1,8 +1,10 @@
 /** A bounded queue between the recorder and the store. Whole trajectories only; every drop is counted by reason. */
+import { isApprenticeError } from '../errors.ts';
 import type { Store } from '../store/store.ts';
 import type { Reward, Trajectory } from '../trajectory/records.ts';
 import type { CaptureCounters, TrajectorySink } from './capture.ts';
 import type { FaultCounter } from './faults.ts';
+import { estimateBytes } from './size.ts';
 
 export interface SinkOptions {
   /** May still be opening; what comes meanwhile waits. */
@@ -12,26 +14,40 @@ export interface SinkOptions {
   readonly maxQueued?: number;
   /** Roughly estimated bytes that may wait. Default: 256 MiB. */
   readonly maxQueuedBytes?: number;
-  /** Trajectories handed to the store at a time. Default: 256. */
-  readonly batchSize?: number;
+  /** How long to wait before a store that is full for now is tried again, milliseconds. Default: 1000. */
+  readonly retryMs?: number;
 }
 
-type DropReason = 'queue-full' | 'store-failed' | 'closed';
+/** Handing over holds the host up by a few microseconds for each KB, so it is done in small portions. */
+const portionBytes = 48 * 1024;
+/** Portions under way at a time: enough for the store's thread to commit many at once and never to wait. */
+const maxInFlightBytes = 4 * 1024 * 1024;
+
+interface Waiting {
+  readonly trajectory: Trajectory;
+  readonly bytes: number;
+}
+
+type DropReason = 'queue-full' | 'store-failed' | 'invalid' | 'closed';
 
 export class StoreSink implements TrajectorySink {
   readonly #options: Required<SinkOptions>;
   readonly #dropped: Record<string, number> = {};
-  #queue: { trajectory: Trajectory; bytes: number }[] = [];
+  #queue: Waiting[] = [];
   #rewards: Reward[] = [];
+  /** Of the queue and of what is under way. */
   #queuedBytes = 0;
   #inFlight = 0;
+  #inFlightBytes = 0;
+  readonly #portions = new Set<Promise<void>>();
   #accepted = 0;
   #stored = 0;
   #writing: Promise<void> | undefined;
+  #retryAt = 0;
   #closed = false;
 
   constructor(options: SinkOptions) {
-    this.#options = { maxQueued: 10_000, maxQueuedBytes: 256 * 1024 * 1024, batchSize: 256, ...options };
+    this.#options = { maxQueued: 10_000, maxQueuedBytes: 256 * 1024 * 1024, retryMs: 1000, ...options };
   }
 
   accept(trajectory: Trajectory): void {
@@ -84,31 +100,95 @@ export class StoreSink implements TrajectorySink {
   }
 
   #kick(): void {
-    // One write at a time, and none in the caller's turn: a burst becomes a few large batches.
-    this.#writing ??= this.#writeAll().finally(() => {
+    // One pump at a time, and nothing in the caller's turn.
+    this.#writing ??= this.#pump().finally(() => {
       this.#writing = undefined;
-      if (this.#queue.length > 0 || this.#rewards.length > 0) this.#kick();
+      if (this.#isWaiting() && !this.#closed) this.#kick();
     });
   }
 
-  async #writeAll(): Promise<void> {
+  #isWaiting(): boolean {
+    return this.#queue.length > 0 || this.#rewards.length > 0;
+  }
+
+  async #pump(): Promise<void> {
+    const store = await this.#options.store.catch(() => undefined);
     await nextTurn();
-    while (this.#queue.length > 0 || this.#rewards.length > 0) {
-      const batch = this.#queue.splice(0, this.#options.batchSize);
-      const rewards = this.#rewards.splice(0);
-      const bytes = batch.reduce((sum, one) => sum + one.bytes, 0);
-      this.#inFlight = batch.length;
-      try {
-        const store = await this.#options.store;
-        if (batch.length > 0) await store.append(batch.map((one) => one.trajectory));
-        if (rewards.length > 0) await store.reward(rewards);
-        this.#stored += batch.length;
-      } catch (error) {
-        this.#options.faults.count('writing to the store', error);
-        if (batch.length > 0) this.#drop('store-failed', batch.length);
-      } finally {
-        this.#inFlight = 0;
-        this.#queuedBytes -= bytes;
+    while (this.#isWaiting()) {
+      if (this.#retryAt > Date.now()) await sleep(this.#retryAt - Date.now());
+      while (this.#inFlightBytes >= maxInFlightBytes) await Promise.race(this.#portions);
+      const portion = this.#takePortion();
+      this.#under(portion, store === undefined ? this.#lose(portion) : this.#append(store, portion));
+      await nextTurn();
+      if (this.#queue.length > 0) continue;
+      // Rewards come after the trajectories that they are about.
+      await Promise.all(this.#portions);
+      if (this.#queue.length === 0) await this.#writeRewards(store);
+    }
+  }
+
+  #takePortion(): Waiting[] {
+    let bytes = 0;
+    let count = 0;
+    for (const { bytes: size } of this.#queue) {
+      if (count > 0 && bytes + size > portionBytes) break;
+      bytes += size;
+      count += 1;
+    }
+    return this.#queue.splice(0, count);
+  }
+
+  #under(portion: readonly Waiting[], work: Promise<void>): void {
+    const bytes = sizeOf(portion);
+    this.#inFlight += portion.length;
+    this.#inFlightBytes += bytes;
+    const settled: Promise<void> = work.finally(() => {
+      this.#inFlight -= portion.length;
+      this.#inFlightBytes -= bytes;
+      this.#portions.delete(settled);
+    });
+    this.#portions.add(settled);
+  }
+
+  async #append(store: Store, portion: readonly Waiting[]): Promise<void> {
+    if (portion.length === 0) return;
+    try {
+      await store.append(portion.map((one) => one.trajectory));
+      this.#stored += portion.length;
+      this.#queuedBytes -= sizeOf(portion);
+    } catch (error) {
+      this.#options.faults.count('writing to the store', error);
+      if (isApprenticeError(error) && error.retryable) {
+        this.#queue.unshift(...portion);
+        this.#retryAt = Date.now() + this.#options.retryMs;
+      } else if (portion.length > 1) {
+        // One that does not fit must not take its neighbours with it.
+        for (const one of portion) await this.#append(store, [one]);
+      } else {
+        const invalid = isApprenticeError(error) && error.code === 'invalid_record';
+        this.#drop(invalid ? 'invalid' : 'store-failed', 1);
+        this.#queuedBytes -= sizeOf(portion);
+      }
+    }
+  }
+
+  /** There is no store: it could not be opened. */
+  #lose(portion: readonly Waiting[]): Promise<void> {
+    if (portion.length > 0) this.#drop('store-failed', portion.length);
+    this.#queuedBytes -= sizeOf(portion);
+    return Promise.resolve();
+  }
+
+  async #writeRewards(store: Store | undefined): Promise<void> {
+    const rewards = this.#rewards.splice(0);
+    if (rewards.length === 0 || store === undefined) return;
+    try {
+      await store.reward(rewards);
+    } catch (error) {
+      this.#options.faults.count('writing to the store', error);
+      if (isApprenticeError(error) && error.retryable) {
+        this.#rewards.unshift(...rewards);
+        this.#retryAt = Date.now() + this.#options.retryMs;
       }
     }
   }
@@ -124,16 +204,8 @@ export class StoreSink implements TrajectorySink {
   }
 }
 
-/** A cheap guess: token arrays by their length, everything else by a flat price for each event. */
-function estimateBytes(trajectory: Trajectory): number {
-  let bytes = 512;
-  for (const event of trajectory.events) {
-    bytes += 2048;
-    if (event.kind === 'model-call' && event.tokens !== null) {
-      bytes += 8 * event.tokens.promptIds.length + 24 * event.tokens.completionIds.length;
-    }
-  }
-  return bytes;
+function sizeOf(portion: readonly Waiting[]): number {
+  return portion.reduce((sum, one) => sum + one.bytes, 0);
 }
 
 function nextTurn(): Promise<void> {

@@ -1,87 +1,99 @@
 /**
- * A trajectory as compact JSON text and back, without loss. Calls of one run repeat their history: messages, tools and
- * prompt ids that equal the beginning of what the call before had are written as a count.
+ * A trajectory without its repetitions, and back, without loss. Calls of one run repeat their history: messages, tools
+ * and prompt ids that equal the beginning of what the call before had are written as a count.
  */
-import type { Trajectory } from '../trajectory/records.ts';
+import equal from 'fast-deep-equal';
+import { z } from 'zod';
+import { message, modelCall, tokens, toolResult, trajectory } from '../trajectory/records.ts';
+import type { ModelCall, Trajectory, TrajectoryEvent } from '../trajectory/records.ts';
 
-type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+const kept = z.int().nonnegative();
+const compactCall = modelCall.extend({
+  request: modelCall.shape.request.extend({
+    messages: z.object({ kept, added: z.array(message) }),
+    /** null: as in the call before. */
+    tools: modelCall.shape.request.shape.tools.unwrap().nullable(),
+  }),
+  tokens: tokens.extend({ promptIds: z.object({ kept, added: tokens.shape.promptIds }) }).nullable(),
+});
 
+/** The compact form, for validation where it is written. */
+export const compactTrajectory = trajectory.extend({
+  events: z.array(z.discriminatedUnion('kind', [compactCall, toolResult])),
+});
+export type CompactTrajectory = z.infer<typeof compactTrajectory>;
+type CompactCall = z.infer<typeof compactCall>;
+
+/** What a call can repeat of the one before. */
 interface Seen {
-  readonly messages: readonly string[];
-  readonly tools: string;
+  readonly messages: readonly unknown[];
+  readonly tools: readonly unknown[];
   readonly ids: readonly number[];
 }
+const nothingSeen: Seen = { messages: [], tools: [], ids: [] };
 
-const nothingSeen: Seen = { messages: [], tools: '[]', ids: [] };
-
-/** Trajectory → JSON text. */
-export function encodeTrajectory(trajectory: Trajectory): string {
+/** Trajectory → compact form; shares everything that it keeps with the trajectory. */
+export function toCompact(from: Trajectory): CompactTrajectory {
   let seen = nothingSeen;
-  const events = trajectory.events.map((event) => {
-    if (event.kind !== 'model-call') return event;
-    const messages = event.request.messages.map((message) => JSON.stringify(message));
-    const tools = JSON.stringify(event.request.tools);
-    const kept = commonLength(seen.messages, messages);
-    const { tokens } = event;
-    const keptIds = tokens === null ? 0 : commonLength(seen.ids, tokens.promptIds);
-    const sameTools = tools === seen.tools;
+  const events = from.events.map((one): CompactTrajectory['events'][number] => {
+    if (one.kind !== 'model-call') return one;
+    const compact = compactCallOf(one, seen);
     seen = {
-      messages:
-        event.response.message === null ? messages : [...messages, JSON.stringify(event.response.message)],
-      tools,
-      ids: tokens === null ? [] : [...tokens.promptIds, ...tokens.completionIds],
+      messages: withAnswer(one.request.messages, one.response.message),
+      tools: one.request.tools,
+      ids: one.tokens === null ? [] : [...one.tokens.promptIds, ...one.tokens.completionIds],
     };
-    return {
-      ...event,
-      request: {
-        ...event.request,
-        messages: { kept, added: event.request.messages.slice(kept) },
-        tools: sameTools ? null : event.request.tools,
-      },
-      tokens:
-        tokens === null
-          ? null
-          : { ...tokens, promptIds: { kept: keptIds, added: tokens.promptIds.slice(keptIds) } },
-    };
+    return compact;
   });
-  return JSON.stringify({ ...trajectory, events });
+  return { ...from, events };
 }
 
-interface EncodedCall {
-  kind: string;
-  request: { messages: { kept: number; added: Json[] }; tools: Json[] | null };
-  response: { message: Json };
-  tokens: { promptIds: { kept: number; added: number[] }; completionIds: number[] } | null;
+function compactCallOf(call: ModelCall, seen: Seen): CompactCall {
+  const { request, tokens: sampled } = call;
+  const messages = commonLength(seen.messages, request.messages);
+  const ids = sampled === null ? 0 : commonLength(seen.ids, sampled.promptIds);
+  return {
+    ...call,
+    request: {
+      ...request,
+      messages: { kept: messages, added: request.messages.slice(messages) },
+      tools: equal(request.tools, seen.tools) ? null : request.tools,
+    },
+    tokens:
+      sampled === null ? null : { ...sampled, promptIds: { kept: ids, added: sampled.promptIds.slice(ids) } },
+  };
 }
 
-/** The inverse of `encodeTrajectory`; gives plain JSON, to be validated by the caller. */
-export function decodeTrajectory(text: string): unknown {
-  const decoded = JSON.parse(text) as { events: (EncodedCall | { kind: string })[] };
-  let messages: Json[] = [];
-  let tools: Json[] = [];
+/** The inverse of `toCompact`; to be validated by the caller where it comes from outside. */
+export function fromCompact(compact: CompactTrajectory): Trajectory {
+  let messages: z.infer<typeof message>[] = [];
+  let tools: ModelCall['request']['tools'] = [];
   let ids: number[] = [];
-  const events = decoded.events.map((event) => {
-    if (!('request' in event)) return event;
-    const own = [...messages.slice(0, event.request.messages.kept), ...event.request.messages.added];
-    tools = event.request.tools ?? tools;
+  const events = compact.events.map((one): TrajectoryEvent => {
+    if (one.kind !== 'model-call') return one;
+    const { request, tokens: sampled } = one;
+    const own = [...messages.slice(0, request.messages.kept), ...request.messages.added];
+    tools = request.tools ?? tools;
     const promptIds =
-      event.tokens === null
-        ? []
-        : [...ids.slice(0, event.tokens.promptIds.kept), ...event.tokens.promptIds.added];
-    messages = event.response.message === null ? own : [...own, event.response.message];
-    ids = event.tokens === null ? [] : [...promptIds, ...event.tokens.completionIds];
+      sampled === null ? [] : [...ids.slice(0, sampled.promptIds.kept), ...sampled.promptIds.added];
+    messages = withAnswer(own, one.response.message);
+    ids = sampled === null ? [] : [...promptIds, ...sampled.completionIds];
     return {
-      ...event,
-      request: { ...event.request, messages: own, tools },
-      tokens: event.tokens === null ? null : { ...event.tokens, promptIds },
+      ...one,
+      request: { ...request, messages: own, tools },
+      tokens: sampled === null ? null : { ...sampled, promptIds },
     };
   });
-  return { ...decoded, events };
+  return { ...compact, events };
 }
 
-function commonLength<T>(before: readonly T[], now: readonly T[]): number {
+function withAnswer<T>(messages: T[], answer: T | null): T[] {
+  return answer === null ? messages : [...messages, answer];
+}
+
+function commonLength(before: readonly unknown[], now: readonly unknown[]): number {
   const bound = Math.min(before.length, now.length);
   let length = 0;
-  while (length < bound && before[length] === now[length]) length += 1;
+  while (length < bound && equal(before[length], now[length])) length += 1;
   return length;
 }

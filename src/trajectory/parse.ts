@@ -4,6 +4,11 @@ import { recordVersion, reward, trajectory, type Reward, type Trajectory } from 
 
 /** Validates a trajectory; throws InvalidRecordError with the field, the value received and the fix. */
 export function parseTrajectory(value: unknown): Trajectory {
+  return parseVersioned(trajectory, value);
+}
+
+/** As `parseTrajectory`, by another schema of the same record. */
+export function parseVersioned<T>(schema: z.ZodType<T>, value: unknown): T {
   if (typeof value === 'object' && value !== null && 'recordVersion' in value) {
     const version = value.recordVersion;
     if (typeof version === 'number' && version > recordVersion) {
@@ -15,7 +20,7 @@ export function parseTrajectory(value: unknown): Trajectory {
       });
     }
   }
-  return parse(trajectory, value);
+  return parse(schema, value);
 }
 
 /** Validates a reward; throws InvalidRecordError. */

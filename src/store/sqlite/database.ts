@@ -2,9 +2,9 @@
 import { DatabaseSync } from 'node:sqlite';
 import { Kysely, sql, type ExpressionBuilder, type Expression, type Insertable, type SqlBool } from 'kysely';
 import { Migrator } from 'kysely/migration';
-import { parseReward, parseTrajectory } from '../../trajectory/parse.ts';
-import type { Group, Reward, ScoredTrajectory, Trajectory } from '../../trajectory/records.ts';
-import { decodeTrajectory, encodeTrajectory } from '../encoding.ts';
+import { parseReward, parseVersioned } from '../../trajectory/parse.ts';
+import type { Group, Reward, ScoredTrajectory } from '../../trajectory/records.ts';
+import { compactTrajectory, fromCompact, type CompactTrajectory } from '../encoding.ts';
 import type { AppendResult, Store, StoreStats, TrainingStepRecord, TrajectoryQuery } from '../store.ts';
 import { nodeSqliteDialect } from './dialect.ts';
 import { migrations, type Tables } from './migrations.ts';
@@ -20,7 +20,7 @@ export async function openDatabase(path: string): Promise<SqliteDatabase> {
   return new SqliteDatabase(db, path);
 }
 
-export class SqliteDatabase implements Store {
+export class SqliteDatabase implements Omit<Store, 'append'> {
   readonly location: string;
   readonly #db: Kysely<Tables>;
 
@@ -29,26 +29,22 @@ export class SqliteDatabase implements Store {
     this.location = path;
   }
 
-  async append(trajectories: readonly Trajectory[]): Promise<AppendResult> {
-    const valid = trajectories.map((trajectory) => parseTrajectory(trajectory));
+  async append(trajectories: readonly CompactTrajectory[]): Promise<AppendResult> {
+    const [result] = await this.appendAll([trajectories]);
+    return result ?? { stored: 0, duplicates: 0 };
+  }
+
+  /** Several batches in one transaction, with a result for each; all or nothing. */
+  async appendAll(batches: readonly (readonly CompactTrajectory[])[]): Promise<readonly AppendResult[]> {
+    const valid = batches.map((batch) => batch.map((one) => parseVersioned(compactTrajectory, one)));
     return this.#db.transaction().execute(async (tx) => {
-      let stored = 0;
-      for (const one of valid) {
-        const { numInsertedOrUpdatedRows } = await tx
-          .insertInto('trajectories')
-          .values(toRow(one))
-          .onConflict((conflict) => conflict.column('id').doNothing())
-          .executeTakeFirstOrThrow();
-        if (numInsertedOrUpdatedRows !== 1n) continue;
-        stored += 1;
-        await tx
-          .insertInto('bodies')
-          .values({ id: one.id, body: encodeTrajectory(one) })
-          .execute();
-        const responses = responseIds(one).map((id) => ({ response_id: id, trajectory_id: String(one.id) }));
-        if (responses.length > 0) await tx.insertInto('responses').values(responses).execute();
+      const results: AppendResult[] = [];
+      for (const batch of valid) {
+        let stored = 0;
+        for (const one of batch) if (await insert(tx, one)) stored += 1;
+        results.push({ stored, duplicates: batch.length - stored });
       }
-      return { stored, duplicates: trajectories.length - stored };
+      return results;
     });
   }
 
@@ -246,12 +242,29 @@ export class SqliteDatabase implements Store {
         .orderBy('created_at')
         .execute();
       found.push({
-        trajectory: parseTrajectory(decodeTrajectory(body.body)),
+        trajectory: fromCompact(parseVersioned(compactTrajectory, JSON.parse(body.body))),
         rewards: rewards.map((row) => parseReward(JSON.parse(row.body))),
       });
     }
     return found;
   }
+}
+
+/** Whether it was new. */
+async function insert(tx: Kysely<Tables>, one: CompactTrajectory): Promise<boolean> {
+  const { numInsertedOrUpdatedRows } = await tx
+    .insertInto('trajectories')
+    .values(toRow(one))
+    .onConflict((conflict) => conflict.column('id').doNothing())
+    .executeTakeFirstOrThrow();
+  if (numInsertedOrUpdatedRows !== 1n) return false;
+  await tx
+    .insertInto('bodies')
+    .values({ id: one.id, body: JSON.stringify(one) })
+    .execute();
+  const responses = responseIds(one).map((id) => ({ response_id: id, trajectory_id: String(one.id) }));
+  if (responses.length > 0) await tx.insertInto('responses').values(responses).execute();
+  return true;
 }
 
 function conditions(
@@ -297,7 +310,7 @@ function conditions(
   return wanted;
 }
 
-function toRow(one: Trajectory): Insertable<Tables['trajectories']> {
+function toRow(one: CompactTrajectory): Insertable<Tables['trajectories']> {
   return {
     id: one.id,
     project: one.project,
@@ -314,7 +327,7 @@ function toRow(one: Trajectory): Insertable<Tables['trajectories']> {
   };
 }
 
-function responseIds(one: Trajectory): string[] {
+function responseIds(one: CompactTrajectory): string[] {
   const ids = one.events.flatMap((event) =>
     event.kind === 'model-call' && event.response.id ? [event.response.id] : [],
   );

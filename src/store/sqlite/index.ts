@@ -1,9 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { StoreError } from '../../errors.ts';
-import type { Store } from '../store.ts';
-import type { StoreMethod, StoreRequest, StoreResponse } from './messages.ts';
+import { InvalidRecordError, StoreError, type ApprenticeError } from '../../errors.ts';
+import { toCompact } from '../encoding.ts';
+import type { AppendResult, Store } from '../store.ts';
+import type { StoreFailure, StoreMethod, StoreRequest, StoreResponse } from './messages.ts';
 
 export interface SqliteStoreOptions {
   /** Holds `apprentice.sqlite`; made where it is missing. Default: `.apprentice`. */
@@ -33,7 +34,7 @@ class StoreThread {
   readonly #worker: Worker;
   readonly #waiting = new Map<
     number,
-    { resolve: (value: unknown) => void; reject: (error: StoreError) => void }
+    { resolve: (value: unknown) => void; reject: (error: ApprenticeError) => void }
   >();
   #nextId = 0;
   #ended: StoreError | undefined;
@@ -68,7 +69,7 @@ class StoreThread {
       try {
         this.#worker.postMessage(request);
       } catch (error) {
-        this.#settle({ id, ok: false, error: { message: String(error), code: 'DATA_CLONE' } });
+        this.#settle({ id, ok: false, error: unsendable(error) });
       }
     });
   }
@@ -78,13 +79,35 @@ class StoreThread {
     this.#waiting.delete(response.id);
     if (this.#waiting.size === 0) this.#worker.unref();
     if (response.ok) waiting?.resolve(response.value);
-    else waiting?.reject(failed(response.error.message, response.error.code));
+    else waiting?.reject(toError(response.error));
   }
 
   #end(error: StoreError): void {
     this.#ended ??= error;
     for (const waiting of this.#waiting.values()) waiting.reject(this.#ended);
     this.#waiting.clear();
+  }
+}
+
+/** Functions and the like, in metadata for instance. */
+function unsendable(error: unknown): StoreFailure {
+  return {
+    type: 'invalid-record',
+    field: 'record',
+    received: String(error),
+    expected: 'plain data',
+    fix: 'Give metadata, messages and parameters as JSON.',
+  };
+}
+
+function toError(failure: StoreFailure): ApprenticeError {
+  switch (failure.type) {
+    case 'failed':
+      return failed(failure.message, failure.code);
+    case 'invalid-record':
+      return new InvalidRecordError(failure);
+    default:
+      throw new TypeError(`There is no failure ${String(failure satisfies never)}.`);
   }
 }
 
@@ -103,7 +126,8 @@ function asStore(thread: StoreThread, path: string): Store {
     ((...given: readonly unknown[]) => thread.call(name, given)) as unknown as Store[M];
   return {
     location: path,
-    append: method('append'),
+    // Without repetitions from here on: the thread is sent, and writes, what is new in each call.
+    append: (trajectories) => thread.call('append', [trajectories.map(toCompact)]) as Promise<AppendResult>,
     reward: method('reward'),
     get: method('get'),
     find: method('find'),

@@ -9,10 +9,17 @@ export interface StoreRequest {
   readonly arguments: readonly unknown[];
 }
 
+/** Errors as plain data: classes do not survive the way between threads. */
+export type StoreFailure =
+  | { readonly type: 'failed'; readonly message: string; readonly code: string | undefined }
+  | {
+      readonly type: 'invalid-record';
+      readonly field: string;
+      readonly received: unknown;
+      readonly expected: string;
+      readonly fix: string;
+    };
+
 export type StoreResponse =
   | { readonly id: number; readonly ok: true; readonly value: unknown }
-  | {
-      readonly id: number;
-      readonly ok: false;
-      readonly error: { readonly message: string; readonly code: string | undefined };
-    };
+  | { readonly id: number; readonly ok: false; readonly error: StoreFailure };
