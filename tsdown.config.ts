@@ -6,6 +6,7 @@ export default defineConfig({
     'src/adapters/ai-sdk/index.ts',
     'src/backends/local/index.ts',
     'src/rewards/index.ts',
+    'src/testing/index.ts',
     // The store's thread is loaded by URL from the file beside it.
     'src/store/sqlite/worker.ts',
   ],

@@ -11,7 +11,13 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const modules = join(root, 'node_modules');
 const stamp = join(modules, '.apprentice-lock-digest');
-const tasks = { demo: 'examples/support-desk/demo.ts', test: 'scripts/test.ts', check: 'scripts/check.ts' };
+const tasks = {
+  demo: 'examples/support-desk/demo.ts',
+  test: 'scripts/test.ts',
+  check: 'scripts/check.ts',
+  'bench:capture': 'bench/capture/index.ts',
+  'bench:training': 'bench/training/index.ts',
+};
 
 const [name, ...rest] = process.argv.slice(2);
 const file = tasks[name];

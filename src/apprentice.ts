@@ -29,8 +29,17 @@ export interface ApprenticeOptions {
   readonly folder?: string;
   /** A store of your own. Default: SQLite in `folder`. */
   readonly store?: Store;
+  /** How much may wait to be written; what comes beyond is dropped and counted. */
+  readonly queue?: QueueOptions;
   /** Set-up and start of the backend, as they go. */
   readonly onProgress?: BackendProgress;
+}
+
+export interface QueueOptions {
+  /** Trajectories. Default: 10 000. */
+  readonly maxTrajectories?: number;
+  /** Bytes, roughly estimated. Default: 256 MiB. */
+  readonly maxBytes?: number;
 }
 
 const name = z
@@ -41,6 +50,9 @@ const schema = z.object({
   name,
   baseModel: z.string().min(1).optional(),
   folder: z.string().min(1).optional(),
+  queue: z
+    .object({ maxTrajectories: z.int().positive().optional(), maxBytes: z.int().positive().optional() })
+    .optional(),
 });
 
 /** What a piece of feedback is about: at least one of them. */
@@ -90,7 +102,13 @@ export class Apprentice {
     this.#store.catch((error: unknown) => {
       this.#faults.count('opening the store', error);
     });
-    this.#sink = new StoreSink({ store: this.#store, faults: this.#faults });
+    const { maxTrajectories, maxBytes } = options.queue ?? {};
+    this.#sink = new StoreSink({
+      store: this.#store,
+      faults: this.#faults,
+      ...(maxTrajectories === undefined ? {} : { maxQueued: maxTrajectories }),
+      ...(maxBytes === undefined ? {} : { maxQueuedBytes: maxBytes }),
+    });
     this.recorder = new Recorder({
       project: options.project,
       name: options.name,

@@ -118,7 +118,11 @@ export class StoreSink implements TrajectorySink {
       if (this.#retryAt > Date.now()) await sleep(this.#retryAt - Date.now());
       while (this.#inFlightBytes >= maxInFlightBytes) await Promise.race(this.#portions);
       const portion = this.#takePortion();
-      this.#under(portion, store === undefined ? this.#lose(portion) : this.#append(store, portion));
+      this.#begin(portion, async () => {
+        // Without a store, because it could not be opened, everything is counted as lost.
+        if (store === undefined) this.#lose(portion, 'store-failed');
+        else await this.#append(store, portion);
+      });
       await nextTurn();
       if (this.#queue.length > 0) continue;
       // Rewards come after the trajectories that they are about.
@@ -138,27 +142,30 @@ export class StoreSink implements TrajectorySink {
     return this.#queue.splice(0, count);
   }
 
-  #under(portion: readonly Waiting[], work: Promise<void>): void {
-    const bytes = sizeOf(portion);
+  /** Keeps count of what is under way; `work` calls `#end` for each trajectory as its fate is known. */
+  #begin(portion: readonly Waiting[], work: () => Promise<void>): void {
     this.#inFlight += portion.length;
-    this.#inFlightBytes += bytes;
-    const settled: Promise<void> = work.finally(() => {
-      this.#inFlight -= portion.length;
-      this.#inFlightBytes -= bytes;
-      this.#portions.delete(settled);
-    });
+    this.#inFlightBytes += sizeOf(portion);
+    const settled: Promise<void> = work().finally(() => this.#portions.delete(settled));
     this.#portions.add(settled);
+  }
+
+  #end(portion: readonly Waiting[]): void {
+    this.#inFlight -= portion.length;
+    this.#inFlightBytes -= sizeOf(portion);
   }
 
   async #append(store: Store, portion: readonly Waiting[]): Promise<void> {
     if (portion.length === 0) return;
     try {
       await store.append(portion.map((one) => one.trajectory));
+      this.#end(portion);
       this.#stored += portion.length;
       this.#queuedBytes -= sizeOf(portion);
     } catch (error) {
       this.#options.faults.count('writing to the store', error);
       if (isApprenticeError(error) && error.retryable) {
+        this.#end(portion);
         this.#queue.unshift(...portion);
         this.#retryAt = Date.now() + this.#options.retryMs;
       } else if (portion.length > 1) {
@@ -166,17 +173,15 @@ export class StoreSink implements TrajectorySink {
         for (const one of portion) await this.#append(store, [one]);
       } else {
         const invalid = isApprenticeError(error) && error.code === 'invalid_record';
-        this.#drop(invalid ? 'invalid' : 'store-failed', 1);
-        this.#queuedBytes -= sizeOf(portion);
+        this.#lose(portion, invalid ? 'invalid' : 'store-failed');
       }
     }
   }
 
-  /** There is no store: it could not be opened. */
-  #lose(portion: readonly Waiting[]): Promise<void> {
-    if (portion.length > 0) this.#drop('store-failed', portion.length);
+  #lose(portion: readonly Waiting[], reason: DropReason): void {
+    this.#end(portion);
     this.#queuedBytes -= sizeOf(portion);
-    return Promise.resolve();
+    if (portion.length > 0) this.#drop(reason, portion.length);
   }
 
   async #writeRewards(store: Store | undefined): Promise<void> {

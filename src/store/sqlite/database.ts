@@ -1,5 +1,6 @@
 /** The store's work on an open database: runs in the worker thread. */
 import { DatabaseSync } from 'node:sqlite';
+import { deflateSync, inflateSync } from 'node:zlib';
 import { Kysely, sql, type ExpressionBuilder, type Expression, type Insertable, type SqlBool } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { parseReward, parseVersioned } from '../../trajectory/parse.ts';
@@ -12,7 +13,10 @@ import { migrations, type Tables } from './migrations.ts';
 /** Opens the file, sets its durability and brings its tables up to date. */
 export async function openDatabase(path: string): Promise<SqliteDatabase> {
   const file = new DatabaseSync(path);
-  file.exec('pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 10000;');
+  file.exec(
+    'pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 10000;' +
+      'pragma wal_autocheckpoint = 4000;',
+  );
   const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(file) });
   const { error } = await new Migrator({ db, provider: migrations }).migrateToLatest();
   if (error !== undefined)
@@ -199,12 +203,14 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
     return this.#db.transaction().execute(async (tx) => {
       let deleted = 0;
       for (const id of ids) {
-        const { numDeletedRows } = await tx
+        const gone = await tx
           .deleteFrom('trajectories')
           .where('id', '=', id)
-          .executeTakeFirstOrThrow();
-        deleted += Number(numDeletedRows);
-        await tx.deleteFrom('bodies').where('id', '=', id).execute();
+          .returning('sequence')
+          .executeTakeFirst();
+        if (gone === undefined) continue;
+        deleted += 1;
+        await tx.deleteFrom('bodies').where('sequence', '=', gone.sequence).execute();
         await tx.deleteFrom('responses').where('trajectory_id', '=', id).execute();
         await tx.deleteFrom('rewards').where('trajectory_id', '=', id).execute();
       }
@@ -233,7 +239,12 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
   async #load(ids: readonly string[]): Promise<ScoredTrajectory[]> {
     const found: ScoredTrajectory[] = [];
     for (const id of ids) {
-      const body = await this.#db.selectFrom('bodies').select('body').where('id', '=', id).executeTakeFirst();
+      const body = await this.#db
+        .selectFrom('bodies')
+        .innerJoin('trajectories', 'trajectories.sequence', 'bodies.sequence')
+        .select('body')
+        .where('trajectories.id', '=', id)
+        .executeTakeFirst();
       if (body === undefined) continue;
       const rewards = await this.#db
         .selectFrom('rewards')
@@ -242,7 +253,9 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
         .orderBy('created_at')
         .execute();
       found.push({
-        trajectory: fromCompact(parseVersioned(compactTrajectory, JSON.parse(body.body))),
+        trajectory: fromCompact(
+          parseVersioned(compactTrajectory, JSON.parse(inflateSync(body.body).toString())),
+        ),
         rewards: rewards.map((row) => parseReward(JSON.parse(row.body))),
       });
     }
@@ -252,15 +265,16 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
 
 /** Whether it was new. */
 async function insert(tx: Kysely<Tables>, one: CompactTrajectory): Promise<boolean> {
-  const { numInsertedOrUpdatedRows } = await tx
+  const added = await tx
     .insertInto('trajectories')
     .values(toRow(one))
     .onConflict((conflict) => conflict.column('id').doNothing())
-    .executeTakeFirstOrThrow();
-  if (numInsertedOrUpdatedRows !== 1n) return false;
+    .returning('sequence')
+    .executeTakeFirst();
+  if (added === undefined) return false;
   await tx
     .insertInto('bodies')
-    .values({ id: one.id, body: JSON.stringify(one) })
+    .values({ sequence: added.sequence, body: deflateSync(JSON.stringify(one), { level: 1 }) })
     .execute();
   const responses = responseIds(one).map((id) => ({ response_id: id, trajectory_id: String(one.id) }));
   if (responses.length > 0) await tx.insertInto('responses').values(responses).execute();

@@ -1,5 +1,5 @@
 /** Kysely on `node:sqlite`: one connection, used by the worker thread only. */
-import type { DatabaseSync, SQLInputValue } from 'node:sqlite';
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import {
   CompiledQuery,
   SqliteAdapter,
@@ -12,21 +12,44 @@ import {
   type QueryResult,
 } from 'kysely';
 
+interface Prepared {
+  readonly statement: StatementSync;
+  readonly reads: boolean;
+}
+const maxPrepared = 64;
+
 class Connection implements DatabaseConnection {
   readonly #database: DatabaseSync;
+  /** By their text, least recently used first: preparing costs more than running. */
+  readonly #prepared = new Map<string, Prepared>();
 
   constructor(database: DatabaseSync) {
     this.#database = database;
   }
 
   executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    const statement = this.#database.prepare(query.sql);
+    const { statement, reads } = this.#prepare(query.sql);
     const parameters = query.parameters as readonly SQLInputValue[];
-    if (statement.columns().length > 0) {
+    if (reads) {
       return Promise.resolve({ rows: statement.all(...parameters) as R[] });
     }
     const { changes } = statement.run(...parameters);
     return Promise.resolve({ rows: [], numAffectedRows: BigInt(changes) });
+  }
+
+  #prepare(sql: string): Prepared {
+    const known = this.#prepared.get(sql);
+    this.#prepared.delete(sql);
+    const prepared = known ?? this.#compile(sql);
+    this.#prepared.set(sql, prepared);
+    const [oldest] = this.#prepared.keys();
+    if (this.#prepared.size > maxPrepared && oldest !== undefined) this.#prepared.delete(oldest);
+    return prepared;
+  }
+
+  #compile(sql: string): Prepared {
+    const statement = this.#database.prepare(sql);
+    return { statement, reads: statement.columns().length > 0 };
   }
 
   streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
@@ -61,7 +84,8 @@ class SingleConnectionDriver implements Driver {
   }
 
   async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw('rollback'));
+    // A full disk makes SQLite roll back by itself; a second time would be an error that hides the first.
+    if (this.#database.isTransaction) await connection.executeQuery(CompiledQuery.raw('rollback'));
   }
 
   releaseConnection(): Promise<void> {

@@ -112,10 +112,10 @@ function toError(failure: StoreFailure): ApprenticeError {
 }
 
 function failed(message: string, code: string | undefined): StoreError {
-  const full = /database or disk is full/.test(message);
+  const full = /disk is full|disk I\/O error/.test(message);
   return new StoreError(`The store failed: ${message}${code === undefined ? '' : ` (${code})`}.`, {
     fix: full
-      ? 'Free some space on its disk; recording goes on by itself.'
+      ? 'See whether its disk has room and is well; recording goes on by itself.'
       : 'See the cause; nothing of this batch was written.',
     retryable: full,
   });

@@ -18,7 +18,8 @@ export interface Tables {
     parent_id: string | null;
     ended_at: number;
   };
-  bodies: { id: string; body: string };
+  /** By the sequence number of its trajectory, so that bodies are only ever added at the end. zlib format. */
+  bodies: { sequence: number; body: Uint8Array };
   responses: { response_id: string; trajectory_id: string };
   rewards: {
     id: string;
@@ -48,13 +49,14 @@ const first: Migration = {
         sequence integer primary key autoincrement, id text not null unique, project text not null, name text not null,
         scenario text, group_id text, policy text, step integer, split text not null, thread_id text, message_id text,
         parent_id text, ended_at real not null)`,
-      sql`create index trajectories_scenario on trajectories (scenario)`,
-      sql`create index trajectories_group on trajectories (group_id)`,
+      // Partial: most columns are empty in most rows, and an equality search never looks for null.
+      sql`create index trajectories_scenario on trajectories (scenario) where scenario is not null`,
+      sql`create index trajectories_group on trajectories (group_id) where group_id is not null`,
       sql`create index trajectories_policy on trajectories (policy, split)`,
-      sql`create index trajectories_thread on trajectories (thread_id)`,
-      sql`create index trajectories_message on trajectories (message_id)`,
+      sql`create index trajectories_thread on trajectories (thread_id) where thread_id is not null`,
+      sql`create index trajectories_message on trajectories (message_id) where message_id is not null`,
       sql`create index trajectories_time on trajectories (ended_at)`,
-      sql`create table bodies (id text primary key, body text not null)`,
+      sql`create table bodies (sequence integer primary key, body blob not null)`,
       sql`create table responses (response_id text not null, trajectory_id text not null,
         primary key (response_id, trajectory_id)) without rowid`,
       sql`create table rewards (id text primary key, trajectory_id text not null, name text not null,
