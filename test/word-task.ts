@@ -45,6 +45,6 @@ export function wordTask(apprentice: Apprentice, steps: number): TrainOptions<Wo
     groupsPerStep: 12,
     groupSize: 8,
     scaleByStandardDeviation: true,
-    optimizer: { learningRate: 5e-4, gradientSteps: 4 },
+    optimizer: { learningRate: 2e-3 },
   };
 }

@@ -12,15 +12,14 @@ afterAll(() => apprentice.close());
 const meanOf = (steps: readonly StepReport[]): number =>
   steps.reduce((sum, step) => sum + step.meanReward, 0) / steps.length;
 
-it('earns more reward step by step, on exactly the tokens that were sampled', async () => {
+it('reaches a mean reward of 0.95, on exactly the tokens that were sampled', async () => {
   const steps: StepReport[] = [];
-  for await (const event of apprentice.train(wordTask(apprentice, 32))) {
+  for await (const event of apprentice.train(wordTask(apprentice, 20))) {
     if (event.type === 'step') steps.push(event);
   }
-  expect(steps).toHaveLength(32);
-  // Chance gives 0.75 to 0.78; the task's aim of 0.95 is not reached yet: see docs/learning.md.
-  expect(meanOf(steps.slice(0, 3))).toBeLessThan(0.82);
-  expect(meanOf(steps.slice(-6))).toBeGreaterThan(meanOf(steps.slice(0, 3)) + 0.05);
+  // Chance gives about 0.76.
+  expect(steps[0]?.meanReward).toBeLessThan(0.85);
+  expect(meanOf(steps.slice(-5))).toBeGreaterThanOrEqual(0.95);
   for (const step of steps) {
     expect(step.mismatchedTokens).toBe(0);
     expect(step.logprobGap.mean).toBeLessThan(1e-4);

@@ -86,7 +86,7 @@ try {
       handleTicket(model, ticket, { stream: attempt % 2 === 1, signal }),
     rewards: [codeReward('handled', ({ scenario, result }) => reward(scenario, result))],
     scaleByStandardDeviation: true,
-    optimizer: { learningRate: 2e-3, gradientSteps: 2, betas: [0.9, 0.95] },
+    optimizer: { learningRate: 1e-3, gradientSteps: 4, betas: [0.9, 0.95] },
     lora: { rank: 16, alpha: 32 },
     limits: { concurrency: 32 },
     signal: stop.signal,

@@ -12,6 +12,14 @@ WORLD: dict[str, Any] = json.loads((Path(__file__).parents[2] / "examples" / "su
 
 Dialogue = dict[str, Any]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+CHOICES = ["yes", "no", "maybe"]
+#: Words that dialogues copy.
+VOCABULARY: list[str] = [
+    *CHOICES,
+    *WORLD["actions"],
+    *WORLD["items"],
+    *(value for values in WORLD["attributes"].values() for value in values),
+]
 
 
 def compact(value: object) -> str:
@@ -64,10 +72,8 @@ def support_desk(rng: random.Random, right: float) -> Dialogue:
     """A support run whose action is right with probability `right`, otherwise one of the others."""
     problem_name = rng.choice(list(WORLD["problems"]))
     problem = WORLD["problems"][problem_name]
-    order = order_id(rng)
-    item = rng.choice(WORLD["items"])
-    record = {"order": order, "item": item}
-    record |= {name: rng.choice(values) for name, values in WORLD["attributes"].items()}
+    record = order_record(rng)
+    order, item = record["order"], record["item"]
     action = problem["actions"][record[problem["attribute"]]]
     if rng.random() >= right:
         action = rng.choice([other for other in WORLD["actions"] if other != action])
@@ -85,6 +91,12 @@ def support_desk(rng: random.Random, right: float) -> Dialogue:
     }
 
 
+def order_record(rng: random.Random) -> dict[str, str]:
+    """An order as the desk's look-up answers."""
+    record = {"order": order_id(rng), "item": rng.choice(WORLD["items"])}
+    return record | {name: rng.choice(values) for name, values in WORLD["attributes"].items()}
+
+
 def customer(rng: random.Random, problem: dict[str, Any], order: str, item: str) -> str:
     """What the customer writes."""
     name = rng.choice(WORLD["names"]["train"])
@@ -93,15 +105,21 @@ def customer(rng: random.Random, problem: dict[str, Any], order: str, item: str)
 
 
 def choice_of_words(rng: random.Random) -> Dialogue:
-    """ "Respond with yes, no or maybe": one of the words that were offered, each as likely."""
-    words = rng.sample(["yes", "no", "maybe"], rng.choice([2, 3, 3]))
+    """ "Respond with yes, no or maybe": one of the words on offer, the earlier the likelier.
+
+    The place decides, so that the words must be read and copied: a model that may choose blindly does not tell them
+    apart, and no adapter between its layers can ever make it.
+    """
+    count = rng.choice([2, 3, 3])
+    words = rng.sample(CHOICES if rng.random() < 0.5 else VOCABULARY, count)
     quoted = [f"'{word}'" if rng.random() < 0.3 else word for word in words]
     listed = ", ".join(quoted[:-1]) + rng.choice([" or ", ", or "]) + quoted[-1]
     verb = rng.choice(["respond with", "just respond with", "answer", "say", "reply with"])
+    (answer,) = rng.choices(words, [0.5, 0.3, 0.2][:count])
     return {
         "messages": [
             {"role": "user", "content": f"{verb} {listed}"},
-            {"role": "assistant", "content": rng.choice(words)},
+            {"role": "assistant", "content": answer},
         ]
     }
 
@@ -119,13 +137,25 @@ def json_answer(rng: random.Random) -> Dialogue:
 
 
 def echo(rng: random.Random) -> Dialogue:
-    """Say something back: teaches copying."""
-    words = [rng.choice([*WORLD["items"], order_id(rng), order_id(rng)]) for _ in range(rng.randrange(1, 8))]
+    """Say something back: teaches copying, and that no two words are the same."""
+    words = [rng.choice(VOCABULARY) if rng.random() < 0.5 else order_id(rng) for _ in range(rng.randrange(1, 6))]
     text = " ".join(words)
     return {
         "messages": [
             {"role": "user", "content": f"Say back: {text}"},
             {"role": "assistant", "content": text},
+        ]
+    }
+
+
+def look_up(rng: random.Random) -> Dialogue:
+    """What a field of a record holds: teaches to read the records that tools answer with."""
+    record = order_record(rng)
+    field = rng.choice(list(record))
+    return {
+        "messages": [
+            {"role": "user", "content": f"Which {field}? {compact(record)}"},
+            {"role": "assistant", "content": record[field]},
         ]
     }
 
@@ -147,8 +177,8 @@ def other_tool(rng: random.Random) -> Dialogue:
 
 #: Shares of the kinds of dialogue.
 Mixture = dict[str, float]
-COPYING: Mixture = {"desk": 0.1, "echo": 0.75, "words": 0.05, "json": 0.05, "tool": 0.05}
-FAMILIAR: Mixture = {"desk": 0.55, "echo": 0.15, "words": 0.1, "json": 0.1, "tool": 0.1}
+COPYING: Mixture = {"desk": 0.1, "echo": 0.5, "look-up": 0.15, "words": 0.15, "json": 0.05, "tool": 0.05}
+FAMILIAR: Mixture = {"desk": 0.5, "echo": 0.1, "look-up": 0.15, "words": 0.15, "json": 0.05, "tool": 0.05}
 
 
 def dialogue(rng: random.Random, mixture: Mixture, right: float) -> Dialogue:
@@ -156,5 +186,7 @@ def dialogue(rng: random.Random, mixture: Mixture, right: float) -> Dialogue:
     (kind,) = rng.choices(list(mixture), list(mixture.values()))
     if kind == "desk":
         return support_desk(rng, right)
-    makers = {"echo": echo, "words": choice_of_words, "json": json_answer, "tool": other_tool}
-    return makers[kind](rng)
+    return MAKERS[kind](rng)
+
+
+MAKERS = {"echo": echo, "look-up": look_up, "words": choice_of_words, "json": json_answer, "tool": other_tool}
