@@ -26,6 +26,7 @@ const checks: readonly (readonly [
     ['--pack', '.', '--ignore-rules', 'no-resolution', '--format', 'ascii', '-q'],
   ],
   ['python lint', environment.python, ['-m', 'ruff', 'check', '.'], sidecar],
+  ['python types', bin('pyright'), ['--pythonpath', environment.python], sidecar],
   ['python format', environment.python, ['-m', 'ruff', 'format', '--check', '.'], sidecar],
 ];
 

@@ -89,7 +89,7 @@ def _weights_digest(model: PreTrainedModel) -> str:
     digest = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
         digest.update(f"{name}:{tuple(parameter.shape)}:{parameter.dtype}".encode())
-        digest.update(memoryview(parameter.detach().contiguous().view(torch.uint8).numpy().reshape(-1)))
+        digest.update(parameter.detach().contiguous().view(torch.uint8).numpy().reshape(-1).data)
     return f"sha256:{digest.hexdigest()}"
 
 

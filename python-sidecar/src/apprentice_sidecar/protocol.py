@@ -19,7 +19,7 @@ class Strict(BaseModel):
 
 
 class Lora(Strict):
-    rank: int = Field(8, ge=1, le=512)
+    rank: int = Field(default=8, ge=1, le=512)
     alpha: Annotated[float, Field(gt=0)] = 16.0
     target_modules: list[str] | None = None
     seed: int = 3407
@@ -30,27 +30,27 @@ class AdapterSpec(Strict):
     step: int = Field(ge=1)
     parent: str | None
     folder: str
-    lora: Lora = Lora()
+    lora: Lora = Field(default_factory=Lora)
 
 
 class Loss(Strict):
     kind: Literal["cispo", "ppo"] = "cispo"
-    clip_low: float = Field(1.0, ge=0)
-    clip_high: float = Field(4.0, ge=0)
+    clip_low: float = Field(default=1.0, ge=0)
+    clip_high: float = Field(default=4.0, ge=0)
     importance_sampling: Literal["token", "sequence"] = "token"
-    kl_coefficient: float = Field(0.0, ge=0)
+    kl_coefficient: float = Field(default=0.0, ge=0)
     truncated_importance_sampling: Annotated[float, Field(gt=0)] | None = None
     entropy_coefficient: Finite = 0.0
 
 
 class Optimizer(Strict):
-    learning_rate: float = Field(1e-4, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    epochs: int = Field(1, ge=1)
-    tokens_per_batch: int = Field(8192, ge=16)
-    gradient_steps: int = Field(1, ge=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    epochs: int = Field(default=1, ge=1)
+    tokens_per_batch: int = Field(default=8192, ge=16)
+    gradient_steps: int = Field(default=1, ge=1)
 
 
 class Row(Strict):
@@ -78,8 +78,8 @@ class Row(Strict):
 class TrainingJobRequest(Strict):
     job_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     adapter: AdapterSpec
-    loss: Loss = Loss()
-    optimizer: Optimizer = Optimizer()
+    loss: Loss = Field(default_factory=Loss)
+    optimizer: Optimizer = Field(default_factory=Optimizer)
     rows: list[Row] = Field(min_length=1)
 
 
@@ -129,11 +129,11 @@ class ChatRequest(Strict):
     tools: list[dict[str, Any]] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
     response_format: ResponseFormat | None = None
-    temperature: float = Field(1.0, ge=0, le=10)
-    top_p: float = Field(1.0, gt=0, le=1)
+    temperature: float = Field(default=1.0, ge=0, le=10)
+    top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int | None = None
     stop: str | list[str] | None = None
-    n: int = Field(1, ge=1, le=64)
+    n: int = Field(default=1, ge=1, le=64)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool = False

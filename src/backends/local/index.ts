@@ -109,6 +109,7 @@ class LocalBackend implements RunningBackend {
     this.#supervisor = new Supervisor({
       ...settings,
       baseModel: context.baseModel,
+      runFolder: join(this.#root, 'run'),
       onProgress: (stage, message) => context.onProgress?.({ stage, message }),
     });
   }

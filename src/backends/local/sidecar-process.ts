@@ -3,6 +3,7 @@
  * by its own JSON line and its health answer. When this process goes away, however, the sidecar kills its group.
  */
 import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -10,6 +11,7 @@ import { z } from 'zod';
 import { SidecarError } from '../../errors.ts';
 import { SidecarClient, type Health } from './client.ts';
 import { sidecarFolder } from './locations.ts';
+import { endLeftOvers, noteProcess } from './process-records.ts';
 
 export interface SidecarStart {
   readonly python: string;
@@ -17,6 +19,8 @@ export interface SidecarStart {
   readonly threads: number;
   readonly dtype: 'float32' | 'bfloat16';
   readonly startTimeoutMs: number;
+  /** Holds notes of running sidecars. */
+  readonly runFolder: string;
   readonly onProgress: (stage: 'start' | 'model', message: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -49,6 +53,7 @@ export class SidecarProcess {
   readonly ended: Promise<void>;
   readonly #child: Child;
   readonly #tail: readonly string[];
+  readonly #note: string;
 
   private constructor(parts: {
     child: Child;
@@ -58,7 +63,9 @@ export class SidecarProcess {
     token: string;
     ended: Promise<void>;
     tail: readonly string[];
+    note: string;
   }) {
+    this.#note = parts.note;
     this.#child = parts.child;
     this.client = parts.client;
     this.health = parts.health;
@@ -71,6 +78,7 @@ export class SidecarProcess {
 
   /** Starts a sidecar and waits until it is ready. Throws SidecarError with the last lines that it wrote. */
   static async start(options: SidecarStart): Promise<SidecarProcess> {
+    await endLeftOvers(options.runFolder);
     const token = randomBytes(32).toString('hex');
     const child = spawn(options, token);
     const tail: string[] = [];
@@ -85,7 +93,8 @@ export class SidecarProcess {
           retryable: true,
         });
       }
-      return new SidecarProcess({ child, client, health, ready, token, ended, tail });
+      const note = await noteProcess(options.runFolder, ready.pid);
+      return new SidecarProcess({ child, client, health, ready, token, ended, tail, note });
     } catch (error) {
       child.nodeChildProcess.ref();
       killGroup(child);
@@ -105,6 +114,7 @@ export class SidecarProcess {
     this.#child.nodeChildProcess.ref();
     killGroup(this.#child);
     await this.ended;
+    await rm(this.#note, { force: true });
   }
 }
 

@@ -7,7 +7,7 @@ tokens, so the padding never shows in its numbers.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,7 +134,7 @@ class Batch:
             self._cache, self._mask = None, torch.zeros(0, 0, dtype=torch.bool)
 
 
-def _stack(rows: list[KeyValues | None]) -> tuple[Any, Tensor]:
+def _stack(rows: Sequence[KeyValues | None]) -> tuple[Any, Tensor]:
     """A left-padded cache of the rows and the mask (B × C) of the columns that they use."""
     cache = DynamicCache()
     lengths = [0 if values is None else values[0][0].shape[1] for values in rows]
