@@ -11,13 +11,13 @@ from typing import Any
 
 from ..base_model import BaseModel
 from ..errors import SidecarError
-from ..protocol import ChatRequest
+from ..protocol import ChatRequest, NamedToolChoice
 from ..serving.engine import Engine, Sequence
 from ..serving.grammar import Grammar, GrammarFactory
 from ..serving.prompt import PromptMaker
 from ..serving.sampling import SamplingSettings, seeded
 from ..serving.text import TextStream
-from ..serving.tools import OPEN, split_calls
+from ..serving.tools import OPEN, forced_tools, split_calls
 
 
 class Choice:
@@ -70,27 +70,26 @@ class ChatService:
                 http_status=404,
                 param="model",
             )
-        if request.tools and request.tool_choice not in (None, "auto", "none"):
-            raise SidecarError(
-                "tool_choice_unsupported",
-                "This engine cannot force a tool call.",
-                fix="Use tool_choice auto or none.",
-                param="tool_choice",
-            )
         prompt = self._prompts.make(request)
         room = self._base.context_length - len(prompt)
         wanted = request.max_completion_tokens or request.max_tokens or room
         return Exchange(self, request, prompt, adapter, min(room, wanted))
 
     def grammar(self, request: ChatRequest) -> Grammar | None:
-        """The grammar that the response format asks for."""
-        wanted = request.response_format
+        """The grammar that a forced tool call or the response format asks for."""
+        choice, wanted = request.tool_choice, request.response_format
+        if choice == "required" or isinstance(choice, NamedToolChoice):
+            name = choice.function.name if isinstance(choice, NamedToolChoice) else None
+            return self._grammar_factory().tool_call(forced_tools(request.tools or [], name))
         if wanted is None or wanted.type == "text":
             return None
+        schema = {"type": "object"} if wanted.json_schema is None else wanted.json_schema.json_schema
+        return self._grammar_factory().json_schema(schema)
+
+    def _grammar_factory(self) -> GrammarFactory:
         if self._grammars is None:
             self._grammars = GrammarFactory(self._base.tokenizer, int(self._base.model.config.vocab_size))
-        schema = {"type": "object"} if wanted.json_schema is None else wanted.json_schema.json_schema
-        return self._grammars.json_schema(schema)
+        return self._grammars
 
     def submit(self, exchange: Exchange, index: int) -> tuple[Choice, Sequence]:
         """Starts answer `index` of an exchange."""

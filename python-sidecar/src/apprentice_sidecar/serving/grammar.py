@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SidecarError
+from .tools import CLOSE, OPEN, ToolSchema
 
 
 class GrammarFactory:
@@ -21,17 +22,37 @@ class GrammarFactory:
             tokenizer.backend_tokenizer.to_str(), n_vocab=vocabulary, eos_token=tokenizer.eos_token_id
         )
         self._vocabulary = vocabulary
+        self._marks = [self._mark(tokenizer, text) for text in (OPEN, CLOSE)]
+
+    @staticmethod
+    def _mark(tokenizer: Any, text: str) -> str:
+        """The mark as the grammar writes it: one token where the vocabulary has it, as the model was trained."""
+        token = tokenizer.convert_tokens_to_ids(text)
+        is_one = isinstance(token, int) and token != tokenizer.unk_token_id and tokenizer.decode([token]) == text
+        return f"<[{token}]>" if is_one else json.dumps(text)
+
+    def tool_call(self, tools: list[ToolSchema]) -> Grammar:
+        """Answers that are one call of one of the tools, its arguments fitting; raises SidecarError."""
+        opened, closed = self._marks
+        heads = [json.dumps(f'{{"name": {json.dumps(tool.name)}, "arguments": ') for tool in tools]
+        calls = " | ".join(f'{head} arguments_{index} "}}"' for index, head in enumerate(heads))
+        lines = [f'start: {opened} "\\n" call "\\n" {closed}', f"call: {calls}"]
+        lines += [f"arguments_{index}: %json {json.dumps(tool.parameters)}" for index, tool in enumerate(tools)]
+        return self._grammar("\n".join(lines), param="tools")
 
     def json_schema(self, schema: dict[str, Any]) -> Grammar:
         """Answers that fit the JSON schema; raises SidecarError where the schema cannot be enforced."""
         text = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema))
+        return self._grammar(text, param="response_format.json_schema.schema")
+
+    def _grammar(self, text: str, *, param: str) -> Grammar:
         matcher = llguidance.LLMatcher(self._tokenizer, text)
         if matcher.is_error():
             raise SidecarError(
                 "schema_unsupported",
                 f"The schema cannot be enforced: {matcher.get_error()}.",
                 fix="Simplify the schema.",
-                param="response_format.json_schema.schema",
+                param=param,
             )
         return Grammar(matcher, self._vocabulary)
 

@@ -6,6 +6,9 @@ import json
 import re
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import SidecarError
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _NAME = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*')
@@ -23,6 +26,29 @@ class ToolCall:
     def to_wire(self) -> dict[str, object]:
         """As in an OpenAI message."""
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+
+
+@dataclass(frozen=True)
+class ToolSchema:
+    """A tool on offer; `parameters`: JSON schema of its arguments."""
+
+    name: str
+    parameters: dict[str, Any]
+
+
+def forced_tools(tools: list[dict[str, Any]], name: str | None) -> list[ToolSchema]:
+    """The tools, or the one of that name, of which one must be called; raises SidecarError where there is none."""
+    functions = [tool.get("function", {}) for tool in tools]
+    found = [ToolSchema(one["name"], one.get("parameters") or {"type": "object"}) for one in functions if "name" in one]
+    chosen = [tool for tool in found if name is None or tool.name == name]
+    if not chosen:
+        raise SidecarError(
+            "tool_not_found",
+            f"tool_choice names the tool {name!r}, but the request offers {[tool.name for tool in found]}.",
+            fix="Offer the tool, or name another.",
+            param="tool_choice",
+        )
+    return chosen
 
 
 def parse_call(body: str) -> ToolCall | None:
