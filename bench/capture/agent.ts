@@ -5,13 +5,15 @@
 import { generateText, isStepCount, streamText, tool, type LanguageModel } from 'ai';
 import type { LanguageModelV4, LanguageModelV4StreamPart, LanguageModelV4Usage } from 'ai-sdk-provider-v4';
 import { z } from 'zod';
+import { prose } from '../words.ts';
 
 export const callsPerRun = 3;
 
-const sentence = 'The order was sent on Monday and has not come yet, so please look where it is now. ';
-const system = sentence.repeat(37);
-const toolResult = sentence.repeat(12);
-const answer = 'It is on its way and will arrive tomorrow. '.repeat(5);
+const systemLength = 3000;
+const resultLength = 1000;
+const system = prose(systemLength);
+const question = 'Where is my order K482?';
+const answer = prose(200);
 const deltas = answer.match(/.{1,8}/gsu) ?? [];
 
 const usage: LanguageModelV4Usage = {
@@ -78,14 +80,14 @@ function settings(model: LanguageModel, calls: number) {
   return {
     model,
     instructions: system,
-    prompt: 'Where is my order K482?',
+    prompt: question,
     stopWhen: isStepCount(calls),
     maxRetries: 0,
     tools: {
       look_up: tool({
         description: 'Finds an order.',
         inputSchema: z.object({ order: z.string() }),
-        execute: () => Promise.resolve(toolResult),
+        execute: () => Promise.resolve(prose(resultLength)),
       }),
     },
   };
@@ -102,5 +104,5 @@ export async function runAgent(model: LanguageModel, mode: Mode, calls: number =
 /** Bytes of what one run says: each message, tool result and answer once. */
 export function uniqueBytes(calls: number): number {
   const rounds = calls - 1;
-  return system.length + 23 + rounds * (toolResult.length + 40) + answer.length;
+  return systemLength + question.length + rounds * resultLength + answer.length;
 }

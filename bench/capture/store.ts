@@ -11,6 +11,7 @@ import { openSqliteStore } from '../../src/store/sqlite/index.ts';
 import type { ModelCallId, TrajectoryId } from '../../src/trajectory/ids.ts';
 import type { Message, ModelCall, Trajectory } from '../../src/trajectory/records.ts';
 import { median, quantile, round } from '../statistics.ts';
+import { prose } from '../words.ts';
 
 export interface StoreFigures {
   /** One trajectory as JSON, each history once. */
@@ -85,8 +86,8 @@ export async function benchStore(rows: number): Promise<StoreFigures> {
 /** Three calls of an agent with a long system prompt, two tool results and sampled tokens: 9 KB or so. */
 export function agentRun(): Trajectory {
   const messages: Message[] = [
-    { role: 'system', content: text(1500) },
-    { role: 'user', content: text(300) },
+    { role: 'system', content: prose(1500) },
+    { role: 'user', content: prose(300) },
   ];
   return record(3, messages, 1000, 32);
 }
@@ -97,7 +98,7 @@ function record(calls: number, start: readonly Message[], resultLength: number, 
   const events = Array.from({ length: calls }, (_, index): ModelCall => {
     const completionIds = Array.from({ length: tokens }, (_, at) => (at * 104_729 + index) % 50_000);
     const promptIds = [...ids];
-    const answer = { role: 'assistant', content: text(200) };
+    const answer = { role: 'assistant', content: prose(200) };
     const call: ModelCall = {
       kind: 'model-call',
       id: randomUUID() as ModelCallId,
@@ -119,7 +120,7 @@ function record(calls: number, start: readonly Message[], resultLength: number, 
       endedAt: Date.now(),
     };
     ids.push(...completionIds);
-    messages.push(answer, { role: 'tool', tool_call_id: randomUUID(), content: text(resultLength) });
+    messages.push(answer, { role: 'tool', tool_call_id: randomUUID(), content: prose(resultLength) });
     return call;
   });
   return {
@@ -141,13 +142,6 @@ function record(calls: number, start: readonly Message[], resultLength: number, 
     startedAt: Date.now(),
     endedAt: Date.now(),
   };
-}
-
-const words = 'the order was sent on monday and has not come yet so please look where it is now '.repeat(60);
-
-/** Fresh strings, so that nothing is shared by accident. */
-function text(length: number): string {
-  return `${randomUUID()} ${words.slice(0, length - 37)}`;
 }
 
 async function fdatasyncMedian(path: string): Promise<number> {

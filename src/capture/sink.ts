@@ -20,6 +20,8 @@ export interface SinkOptions {
 
 /** Handing over holds the host up by a few microseconds for each KB, so it is done in small portions. */
 const portionBytes = 48 * 1024;
+/** How long the first of a batch waits for others: a commit costs the same for one as for many. */
+const lingerMs = 20;
 /** Portions under way at a time: enough for the store's thread to commit many at once and never to wait. */
 const maxInFlightBytes = 4 * 1024 * 1024;
 
@@ -44,6 +46,8 @@ export class StoreSink implements TrajectorySink {
   #stored = 0;
   #writing: Promise<void> | undefined;
   #retryAt = 0;
+  #flushing = 0;
+  #hurry: (() => void) | undefined;
   #closed = false;
 
   constructor(options: SinkOptions) {
@@ -74,13 +78,19 @@ export class StoreSink implements TrajectorySink {
 
   async flush(options: { readonly timeoutMs?: number } = {}): Promise<{ readonly complete: boolean }> {
     const deadline = Date.now() + (options.timeoutMs ?? 2000);
-    while (this.#queue.length > 0 || this.#rewards.length > 0 || this.#writing !== undefined) {
-      this.#kick();
-      const left = deadline - Date.now();
-      if (left <= 0) return { complete: false };
-      await Promise.race([this.#writing, sleep(left)]);
+    this.#flushing += 1;
+    this.#hurry?.();
+    try {
+      while (this.#isWaiting() || this.#writing !== undefined) {
+        this.#kick();
+        const left = deadline - Date.now();
+        if (left <= 0) return { complete: false };
+        await Promise.race([this.#writing, sleep(left)]);
+      }
+      return { complete: true };
+    } finally {
+      this.#flushing -= 1;
     }
-    return { complete: true };
   }
 
   counters(): CaptureCounters {
@@ -113,7 +123,7 @@ export class StoreSink implements TrajectorySink {
 
   async #pump(): Promise<void> {
     const store = await this.#options.store.catch(() => undefined);
-    await nextTurn();
+    await this.#linger();
     while (this.#isWaiting()) {
       if (this.#retryAt > Date.now()) await sleep(this.#retryAt - Date.now());
       while (this.#inFlightBytes >= maxInFlightBytes) await Promise.race(this.#portions);
@@ -129,6 +139,18 @@ export class StoreSink implements TrajectorySink {
       await Promise.all(this.#portions);
       if (this.#queue.length === 0) await this.#writeRewards(store);
     }
+  }
+
+  /** Waits for company, unless somebody waits for the end. */
+  #linger(): Promise<void> {
+    if (this.#flushing > 0) return nextTurn();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, lingerMs);
+      this.#hurry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   #takePortion(): Waiting[] {
