@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { Trajectory } from '../trajectory/records.ts';
 import type { CallStart } from './capture.ts';
 import { FaultCounter } from './faults.ts';
@@ -35,6 +35,19 @@ const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(reso
 describe('Recorder', () => {
   it('gives back what the agent gives back, at once', () => {
     expect(setUp().recorder.run({}, () => 7)).toBe(7);
+  });
+
+  it('leaves no timer behind that would hold a finished run in memory', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const { recorder } = setUp();
+      for (let count = 0; count < 5; count += 1) await recorder.run({}, () => Promise.resolve());
+      expect(vi.getTimerCount()).toBeGreaterThan(0);
+      recorder.finishAll();
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('keeps a run open while a call is in flight after its function has returned', async () => {

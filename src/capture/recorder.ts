@@ -46,7 +46,7 @@ export class Recorder {
 
   /** Opens a run; its owner calls `finish`. A run that is opened inside another is its child. */
   startRun(options: RunOptions = {}): ActiveRun {
-    return this.#start(options, undefined);
+    return this.#start(options);
   }
 
   /** A run that closes itself once none of its calls is in flight: for a call outside any run. */
@@ -69,9 +69,17 @@ export class Recorder {
     let timer: NodeJS.Timeout | undefined;
     let failure: unknown;
     let failed = false;
-    const run = this.#start(options, () => {
-      closeLater();
-    });
+    const run = this.#start(
+      options,
+      () => {
+        closeLater();
+      },
+      () => {
+        // A timer that is left behind would hold the whole run in memory for as long.
+        clearTimeout(timer);
+        clearTimeout(abandon);
+      },
+    );
     const close = (): void => {
       if (run.openCalls > 0) return;
       run.finish(failed ? { status: 'failed', error: describe(failure) } : { status: 'finished' });
@@ -114,7 +122,7 @@ export class Recorder {
       run.finish(run.openCalls > 0 ? { status: 'abandoned' } : { status: 'finished' });
   }
 
-  #start(options: RunOptions, onIdle: (() => void) | undefined): ActiveRun {
+  #start(options: RunOptions, onIdle?: () => void, onEnded?: () => void): ActiveRun {
     const { project, name, router, sink, faults } = this.#options;
     const parent = this.current();
     const run: ActiveRun = new ActiveRun({
@@ -129,6 +137,7 @@ export class Recorder {
       newId: this.#options.newId ?? randomUUID,
       onFinished: (trajectory) => {
         this.#open.delete(run);
+        onEnded?.();
         sink.accept(trajectory);
       },
       ...(onIdle === undefined ? {} : { onIdle }),

@@ -85,7 +85,7 @@ export class StoreSink implements TrajectorySink {
         this.#kick();
         const left = deadline - Date.now();
         if (left <= 0) return { complete: false };
-        await Promise.race([this.#writing, sleep(left)]);
+        await settledWithin(this.#writing, left);
       }
       return { complete: true };
     } finally {
@@ -237,6 +237,16 @@ function sizeOf(portion: readonly Waiting[]): number {
 
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Keeps the process alive meanwhile: somebody waits, and nothing else may be going on. */
+async function settledWithin(work: Promise<void> | undefined, milliseconds: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  await Promise.race([work, late]);
+  clearTimeout(timer);
 }
 
 function sleep(milliseconds: number): Promise<void> {
