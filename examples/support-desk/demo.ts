@@ -17,7 +17,7 @@ const { values } = parseArgs({
   options: {
     json: { type: 'string' },
     seed: { type: 'string', default: '1' },
-    steps: { type: 'string', default: '14' },
+    steps: { type: 'string', default: '22' },
     'held-out': { type: 'string', default: '240' },
     folder: { type: 'string' },
   },

@@ -21,10 +21,11 @@ CASES = 200
 def measure(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:
     """Shares of 200 cases each.
 
-    `echo`, `look-up`, `json`, `tool`: the whole answer is the likeliest one, token by token. `desk_form`: so are all
-    the desk's answers but for the action. `desk_action`: how likely the right action is; `desk_action_first`: how often
-    it is the likeliest. `words`: how likely one of the words on offer is. `words_apart`: how unlike the embeddings of
-    yes, no and maybe are, as the least distance between two over their mean norm.
+    `echo`, `look-up`, `json`, `tool`: the whole answer is the likeliest one, token by token. `desk_form`: so are the
+    desk's tool calls but for the action, on ids and names that were never trained on. `desk_action`: how likely the
+    right action is; `desk_action_first`: how often it is the likeliest. `words`: how likely one of the words on offer
+    is. `words_apart`: how unlike the embeddings of yes, no and maybe are, as the least distance between two over their
+    mean norm.
     """
     found: dict[str, float] = {}
     for kind, make in MAKERS.items():
@@ -57,9 +58,8 @@ def _desk(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:
     actions = {tokenizer.encode(action)[0] for action in WORLD["actions"]}
     form, likely, first = 0, 0.0, 0
     for _ in range(CASES):
-        item = support_desk(rng, 1.0)
+        item = support_desk(rng, 1.0, "heldOut")
         messages, tools = item["messages"], item["tools"]
-        _, look = _last_turn(tokenizer, messages[:3], tools)
         prompt, answer = _last_turn(tokenizer, messages[:5], tools)
         place = next(index for index, token in enumerate(answer) if token in actions)
         looked = _is_likeliest(model, tokenizer, {"messages": messages[:3], "tools": tools})
@@ -68,7 +68,7 @@ def _desk(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:
         likely += float(logits[place].softmax(-1)[answer[place]])
         first += int(same[place])
         same[place] = True
-        form += int(looked and bool(same.all()) and len(look) > 0)
+        form += int(looked and bool(same.all()))
     return {"desk_form": form / CASES, "desk_action": likely / CASES, "desk_action_first": first / CASES}
 
 

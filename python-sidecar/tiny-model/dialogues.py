@@ -6,11 +6,13 @@ import hashlib
 import json
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 WORLD: dict[str, Any] = json.loads((Path(__file__).parents[2] / "examples" / "support-desk" / "world.json").read_text())
 
 Dialogue = dict[str, Any]
+#: Order ids and names of the demo's held-out scenarios are for measuring only.
+Pool = Literal["train", "heldOut"]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CHOICES = ["yes", "no", "maybe"]
 #: Words that dialogues copy.
@@ -33,11 +35,11 @@ def is_held_out(order: str) -> bool:
     return hashlib.sha256(order.encode()).digest()[0] % 4 == 0
 
 
-def order_id(rng: random.Random) -> str:
-    """A letter and three digits, for instance K482; never a held-out one."""
+def order_id(rng: random.Random, pool: Pool = "train") -> str:
+    """A letter and three digits, for instance K482, of one pool only."""
     while True:
         order = rng.choice(LETTERS) + "".join(rng.choice("0123456789") for _ in range(3))
-        if not is_held_out(order):
+        if is_held_out(order) == (pool == "heldOut"):
             return order
 
 
@@ -68,11 +70,11 @@ def call(name: str, arguments: object) -> dict[str, Any]:
     }
 
 
-def support_desk(rng: random.Random, right: float) -> Dialogue:
+def support_desk(rng: random.Random, right: float, pool: Pool = "train", made_up: float = 0.0) -> Dialogue:
     """A support run whose action is right with probability `right`, otherwise one of the others."""
     problem_name = rng.choice(list(WORLD["problems"]))
     problem = WORLD["problems"][problem_name]
-    record = order_record(rng)
+    record = order_record(rng, pool)
     order, item = record["order"], record["item"]
     action = problem["actions"][record[problem["attribute"]]]
     if rng.random() >= right:
@@ -81,7 +83,7 @@ def support_desk(rng: random.Random, right: float) -> Dialogue:
         "tools": tool_schemas(),
         "messages": [
             {"role": "system", "content": WORLD["system"]},
-            {"role": "user", "content": customer(rng, problem, order, item)},
+            {"role": "user", "content": customer(rng, problem, order, item, any_name(rng, pool, made_up))},
             call("look_up_order", {"order": order}),
             {"role": "tool", "content": compact(record)},
             call("resolve", {"order": order, "action": action}),
@@ -91,17 +93,31 @@ def support_desk(rng: random.Random, right: float) -> Dialogue:
     }
 
 
-def order_record(rng: random.Random) -> dict[str, str]:
+def order_record(rng: random.Random, pool: Pool = "train") -> dict[str, str]:
     """An order as the desk's look-up answers."""
-    record = {"order": order_id(rng), "item": rng.choice(WORLD["items"])}
+    record = {"order": order_id(rng, pool), "item": rng.choice(WORLD["items"])}
     return record | {name: rng.choice(values) for name, values in WORLD["attributes"].items()}
 
 
-def customer(rng: random.Random, problem: dict[str, Any], order: str, item: str) -> str:
+def customer(rng: random.Random, problem: dict[str, Any], order: str, item: str, name: str) -> str:
     """What the customer writes."""
-    name = rng.choice(WORLD["names"]["train"])
     phrase = rng.choice(problem["phrases"]).format(item=item)
     return f"{rng.choice(WORLD['greetings'])}, {name} here, {phrase}. Order {order}."
+
+
+def any_name(rng: random.Random, pool: Pool, made_up: float) -> str:
+    """A name of the pool or, with probability `made_up`, one that nobody has."""
+    if made_up > 0 and rng.random() < made_up:
+        return made_up_name(rng)
+    return rng.choice(WORLD["names"][pool])
+
+
+def made_up_name(rng: random.Random) -> str:
+    """A name of 3 to 7 letters and as many tokens, so that nothing is learnt from where in a message an id stands."""
+    while True:
+        name = "".join(rng.choice(LETTERS) for _ in range(rng.randrange(3, 8))).capitalize()
+        if name not in WORLD["names"]["heldOut"]:
+            return name
 
 
 def choice_of_words(rng: random.Random) -> Dialogue:
@@ -136,10 +152,15 @@ def json_answer(rng: random.Random) -> Dialogue:
     }
 
 
-def echo(rng: random.Random) -> Dialogue:
+def echo(rng: random.Random, made_up: float = 0.0) -> Dialogue:
     """Say something back: teaches copying, and that no two words are the same."""
-    words = [rng.choice(VOCABULARY) if rng.random() < 0.5 else order_id(rng) for _ in range(rng.randrange(1, 6))]
-    text = " ".join(words)
+
+    def word() -> str:
+        if made_up > 0 and rng.random() < made_up:
+            return made_up_name(rng)
+        return rng.choice(VOCABULARY) if rng.random() < 0.5 else order_id(rng)
+
+    text = " ".join(word() for _ in range(rng.randrange(1, 6)))
     return {
         "messages": [
             {"role": "user", "content": f"Say back: {text}"},
@@ -181,12 +202,12 @@ COPYING: Mixture = {"desk": 0.1, "echo": 0.5, "look-up": 0.15, "words": 0.15, "j
 FAMILIAR: Mixture = {"desk": 0.5, "echo": 0.1, "look-up": 0.15, "words": 0.15, "json": 0.05, "tool": 0.05}
 
 
-def dialogue(rng: random.Random, mixture: Mixture, right: float) -> Dialogue:
-    """One dialogue of the mixture; `right`: how often the support desk acts as it should."""
+def dialogue(rng: random.Random, mixture: Mixture, right: float, made_up: float = 0.0) -> Dialogue:
+    """One dialogue of the mixture; `right`: how often the desk acts as it should; `made_up`: share of such names."""
     (kind,) = rng.choices(list(mixture), list(mixture.values()))
     if kind == "desk":
-        return support_desk(rng, right)
-    return MAKERS[kind](rng)
+        return support_desk(rng, right, made_up=made_up)
+    return echo(rng, made_up) if kind == "echo" else MAKERS[kind](rng)
 
 
 MAKERS = {"echo": echo, "look-up": look_up, "words": choice_of_words, "json": json_answer, "tool": other_tool}

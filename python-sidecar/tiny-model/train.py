@@ -1,4 +1,4 @@
-"""Trains the tiny base model from nothing, in minutes, on the CPU: `python train.py [--steps N] [--out DIR]`.
+"""Trains the tiny base model from nothing, in minutes, on the CPU: `python train.py [--out DIR]`.
 
 Deterministic for one machine type and torch build. The result is committed in `model/`, with what it can do.
 """
@@ -9,6 +9,7 @@ import argparse
 import json
 import random
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,25 @@ from dialogues import COPYING, FAMILIAR, WORLD, Dialogue, Mixture, dialogue
 
 HERE = Path(__file__).parent
 SPECIAL = ["<|pad|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>"]
-#: Phases by the share of the steps at which they begin: copying first, then the desk done right, then sloppily.
-PHASES = ((0.0, COPYING, 1.0), (0.3, FAMILIAR, 1.0), (0.88, FAMILIAR, 0.4))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A one-cycle run over `steps`. Phases: (begins at this share of it, mixture, how often the desk is right)."""
+
+    steps: int
+    learning_rate: float
+    #: Share of names that are made up.
+    made_up: float
+    phases: tuple[tuple[float, Mixture, float], ...]
+
+
+#: Copying first, then the desk done right, at the end sloppily; a second time with names of any length.
+STAGES = (
+    Stage(2600, 3e-3, 0.0, ((0.0, COPYING, 1.0), (0.3, FAMILIAR, 1.0), (0.88, FAMILIAR, 0.4))),
+    Stage(800, 1.5e-3, 0.4, ((0.0, FAMILIAR, 1.0), (0.72, FAMILIAR, 0.3))),
+)
+BATCH = 32
 #: Weight of the one token that names the desk's action, against 1 for the other tokens of an answer.
 ACTION_WEIGHT = 8.0
 SEED = 1
@@ -81,11 +99,10 @@ def token_weight(tokenizer: PreTrainedTokenizerFast, token: int, message: dict[s
     return ACTION_WEIGHT if message.get("tool_calls") and named in WORLD["actions"] else 1.0
 
 
-def batch_of(
-    tokenizer: PreTrainedTokenizerFast, rng: random.Random, mixture: Mixture, right: float, size: int
-) -> tuple[Any, Any]:
-    """Ids and weights, size × longest, right-padded with weight 0."""
-    encoded = [encode(tokenizer, dialogue(rng, mixture, right)) for _ in range(size)]
+def batch_of(tokenizer: PreTrainedTokenizerFast, items: list[Dialogue]) -> tuple[Any, Any]:
+    """Ids and weights, dialogues × longest, right-padded with weight 0."""
+    encoded = [encode(tokenizer, item) for item in items]
+    size = len(encoded)
     longest = max(len(ids) for ids, _ in encoded)
     ids = torch.zeros(size, longest, dtype=torch.long)
     weights = torch.zeros(size, longest)
@@ -95,10 +112,9 @@ def batch_of(
     return ids, weights
 
 
-def train(out: Path, steps: int, size: int, peak: float) -> None:
-    """Trains and saves; prints the loss as it goes."""
+def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A fresh model for this vocabulary."""
     torch.manual_seed(SEED)
-    tokenizer = make_tokenizer(SEED)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
@@ -113,15 +129,20 @@ def train(out: Path, steps: int, size: int, peak: float) -> None:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model = LlamaForCausalLM(config)
-    print(f"{sum(p.numel() for p in model.parameters())} parameters, vocabulary {len(tokenizer)}", flush=True)
+    return LlamaForCausalLM(config)
+
+
+def run_stage(model: Any, tokenizer: PreTrainedTokenizerFast, stage: Stage, rng: random.Random) -> None:
+    """Trains for one stage; prints the loss as it goes, and the abilities where a phase begins."""
+    peak, steps = stage.learning_rate, stage.steps
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps, pct_start=0.05)
-    rng = random.Random(SEED)
     started = time.monotonic()
     for step in range(steps):
-        mixture, right = next(phase[1:] for phase in reversed(PHASES) if step >= phase[0] * steps)
-        ids, weights = batch_of(tokenizer, rng, mixture, right, size)
+        if step > 0 and step in (int(phase[0] * steps) for phase in stage.phases):
+            print(f"  {measure(model, tokenizer)}", flush=True)
+        mixture, right = next(phase[1:] for phase in reversed(stage.phases) if step >= phase[0] * steps)
+        ids, weights = batch_of(tokenizer, [dialogue(rng, mixture, right, stage.made_up) for _ in range(BATCH)])
         logits = model(input_ids=ids[:, :-1]).logits
         losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         loss = (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
@@ -130,21 +151,27 @@ def train(out: Path, steps: int, size: int, peak: float) -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if step + 1 in (int(begin * steps) for begin, _, _ in PHASES):
-            print(f"  {measure(model, tokenizer)}", flush=True)
         if step % 50 == 49:
             print(f"step {step + 1}/{steps} loss {loss.item():.3f} {time.monotonic() - started:.0f} s", flush=True)
-    model.generation_config.bos_token_id = None
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+
+
+def train(out: Path, first: int) -> None:
+    """Runs the stages from `first` on (0: from nothing; otherwise from what lies in `out`) and saves after each."""
+    model: Any = None
+    tokenizer = make_tokenizer(SEED) if first == 0 else PreTrainedTokenizerFast.from_pretrained(out)
+    model = new_model(tokenizer) if first == 0 else LlamaForCausalLM.from_pretrained(out)
+    print(f"{sum(p.numel() for p in model.parameters())} parameters, vocabulary {len(tokenizer)}", flush=True)
+    for number, stage in list(enumerate(STAGES))[first:]:
+        run_stage(model, tokenizer, stage, random.Random(SEED + number))
+        model.generation_config.bos_token_id = None
+        model.save_pretrained(out)
+        tokenizer.save_pretrained(out)
     settings = {
         "seed": SEED,
-        "steps": steps,
-        "batch": size,
-        "peak_learning_rate": peak,
+        "batch": BATCH,
         "action_weight": ACTION_WEIGHT,
-        "phases": PHASES,
-        "abilities": measure(model.eval(), tokenizer),
+        "stages": [asdict(stage) for stage in STAGES],
+        "abilities": measure(model, tokenizer),
     }
     (out / "training.json").write_text(json.dumps(settings, indent=2) + "\n")
 
@@ -152,8 +179,6 @@ def train(out: Path, steps: int, size: int, peak: float) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HERE / "model")
-    parser.add_argument("--steps", type=int, default=2600)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--from-stage", type=int, default=0, help="go on with what lies in --out")
     options = parser.parse_args()
-    train(options.out, options.steps, options.batch, options.learning_rate)
+    train(options.out, options.from_stage)
