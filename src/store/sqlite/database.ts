@@ -1,12 +1,12 @@
 /** The store's work on an open database: runs in the worker thread. */
 import { DatabaseSync } from 'node:sqlite';
-import { deflateSync, inflateSync } from 'node:zlib';
-import { Kysely, sql, type ExpressionBuilder, type Expression, type Insertable, type SqlBool } from 'kysely';
+import { CompiledQuery, Kysely, sql, type ExpressionBuilder, type Expression, type SqlBool } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { parseReward, parseVersioned } from '../../trajectory/parse.ts';
 import type { Group, Reward, ScoredTrajectory } from '../../trajectory/records.ts';
 import { compactTrajectory, fromCompact, type CompactTrajectory } from '../encoding.ts';
 import type { AppendResult, Store, StoreStats, TrainingStepRecord, TrajectoryQuery } from '../store.ts';
+import { packBody, unpackBody } from './body.ts';
 import { nodeSqliteDialect } from './dialect.ts';
 import { migrations, type Tables } from './migrations.ts';
 
@@ -253,9 +253,7 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
         .orderBy('created_at')
         .execute();
       found.push({
-        trajectory: fromCompact(
-          parseVersioned(compactTrajectory, JSON.parse(inflateSync(body.body).toString())),
-        ),
+        trajectory: fromCompact(parseVersioned(compactTrajectory, JSON.parse(unpackBody(body.body)))),
         rewards: rewards.map((row) => parseReward(JSON.parse(row.body))),
       });
     }
@@ -263,21 +261,22 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
   }
 }
 
+/** Written by hand and not built anew each time: building costs more than inserting. */
+const insertTrajectory = `insert into trajectories (id, project, name, scenario, group_id, policy, step, split, thread_id,
+  message_id, parent_id, ended_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  on conflict (id) do nothing returning sequence`;
+const insertBody = 'insert into bodies (sequence, body) values (?, ?)';
+const insertResponse = 'insert into responses (response_id, trajectory_id) values (?, ?)';
+
 /** Whether it was new. */
 async function insert(tx: Kysely<Tables>, one: CompactTrajectory): Promise<boolean> {
-  const added = await tx
-    .insertInto('trajectories')
-    .values(toRow(one))
-    .onConflict((conflict) => conflict.column('id').doNothing())
-    .returning('sequence')
-    .executeTakeFirst();
+  const run = <R>(text: string, parameters: readonly unknown[]) =>
+    tx.executeQuery<R>(CompiledQuery.raw(text, [...parameters]));
+  const { rows } = await run<{ sequence: number }>(insertTrajectory, columnsOf(one));
+  const [added] = rows;
   if (added === undefined) return false;
-  await tx
-    .insertInto('bodies')
-    .values({ sequence: added.sequence, body: deflateSync(JSON.stringify(one), { level: 1 }) })
-    .execute();
-  const responses = responseIds(one).map((id) => ({ response_id: id, trajectory_id: String(one.id) }));
-  if (responses.length > 0) await tx.insertInto('responses').values(responses).execute();
+  await run(insertBody, [added.sequence, packBody(JSON.stringify(one))]);
+  for (const id of responseIds(one)) await run(insertResponse, [id, one.id]);
   return true;
 }
 
@@ -324,21 +323,11 @@ function conditions(
   return wanted;
 }
 
-function toRow(one: CompactTrajectory): Insertable<Tables['trajectories']> {
-  return {
-    id: one.id,
-    project: one.project,
-    name: one.name,
-    scenario: one.scenario,
-    group_id: one.groupId,
-    policy: one.policy,
-    step: one.step,
-    split: one.split,
-    thread_id: one.threadId,
-    message_id: one.messageId,
-    parent_id: one.parentId ?? null,
-    ended_at: one.endedAt,
-  };
+/** In the order of `insertTrajectory`. */
+function columnsOf(one: CompactTrajectory): readonly (string | number | null)[] {
+  const { id, project, name, scenario, groupId, policy, step, split, threadId, messageId, endedAt } = one;
+  const parent = one.parentId ?? null;
+  return [id, project, name, scenario, groupId, policy, step, split, threadId, messageId, parent, endedAt];
 }
 
 function responseIds(one: CompactTrajectory): string[] {
