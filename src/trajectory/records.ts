@@ -4,12 +4,12 @@
  */
 import { z } from 'zod';
 import { modelCallId, trajectoryId } from './ids.ts';
+import { json, logprobs, tokenIds } from './plain-data.ts';
 
 export const recordVersion = 1;
 
 /** Milliseconds since the epoch. */
 const timestamp = z.number();
-const json = z.json();
 
 /** An OpenAI-style message, as it went over the wire or as normalised from a framework. Kept open on purpose. */
 export const message = z.looseObject({
@@ -47,10 +47,10 @@ export const callStatus = z.discriminatedUnion('status', [
 
 /** What was sampled, token by token. All arrays are parallel to `completionIds`. */
 export const tokens = z.object({
-  promptIds: z.array(z.int().nonnegative()),
-  completionIds: z.array(z.int().nonnegative()),
+  promptIds: tokenIds,
+  completionIds: tokenIds,
   /** Log-probabilities (natural log) of `completionIds`; null where the server gave none. */
-  logprobs: z.array(z.number().nullable()),
+  logprobs,
   /** Whether logprobs are of the raw model distribution or after temperature, top-p and masks. */
   logprobsMode: z.enum(['raw', 'processed']),
 });
