@@ -4,6 +4,7 @@ import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
+import { v7 as timeOrderedId } from 'uuid';
 import { FaultCounter } from '../../src/capture/faults.ts';
 import { StoreSink } from '../../src/capture/sink.ts';
 import { toCompact } from '../../src/store/encoding.ts';
@@ -31,6 +32,13 @@ export interface StoreFigures {
   readonly dropped: Readonly<Record<string, number>>;
 }
 
+/** Made beforehand: making their text would hold the loop up, and holding all of them would keep the collector busy. */
+const distinctRows = 1000;
+
+/** Rows come as fast as the store takes them: a backlog that grows would measure the collector. */
+const outstanding = 500;
+const perTurn = 8;
+
 /** Measures the store behind its sink, on a fresh file in the temporary folder. */
 export async function benchStore(rows: number): Promise<StoreFigures> {
   const folder = await mkdtemp(join(tmpdir(), 'apprentice-bench-'));
@@ -42,17 +50,19 @@ export async function benchStore(rows: number): Promise<StoreFigures> {
       faults: new FaultCounter(),
       maxQueued: rows,
     });
-    const made = Array.from({ length: rows }, () => agentRun());
-    for (let count = 0; count < 500; count += 1) sink.accept(agentRun());
+    const made = Array.from({ length: distinctRows }, () => agentRun());
+    // Until the code is compiled.
+    for (let count = 0; count < 4000; count += 1) sink.accept(another(made, count));
     await sink.flush({ timeoutMs: 60_000 });
     const idle = await loopDelay(() => sleep(1000));
 
     let seconds = 0;
     const full = await loopDelay(async () => {
       const began = performance.now();
-      for (let at = 0; at < rows; at += 16) {
-        for (const one of made.slice(at, at + 16)) sink.accept(one);
+      for (let at = 0; at < rows; at += perTurn) {
+        for (let next = at; next < Math.min(rows, at + perTurn); next += 1) sink.accept(another(made, next));
         await new Promise((resolve) => setImmediate(resolve));
+        while (sink.counters().queued > outstanding) await sleep(1);
       }
       await sink.flush({ timeoutMs: 120_000 });
       seconds = (performance.now() - began) / 1000;
@@ -125,7 +135,7 @@ function record(calls: number, start: readonly Message[], resultLength: number, 
   });
   return {
     recordVersion: 1,
-    id: randomUUID() as TrajectoryId,
+    id: timeOrderedId() as TrajectoryId,
     project: 'bench',
     name: 'bench',
     scenario: null,
@@ -142,6 +152,16 @@ function record(calls: number, start: readonly Message[], resultLength: number, 
     startedAt: Date.now(),
     endedAt: Date.now(),
   };
+}
+
+/** The next of `made` in turn, under ids of its own. */
+export function another(made: readonly Trajectory[], index: number): Trajectory {
+  const one = made[index % made.length];
+  if (one === undefined) throw new RangeError('There are no rows.');
+  const events = one.events.map((event) =>
+    event.kind === 'model-call' ? { ...event, response: { ...event.response, id: randomUUID() } } : event,
+  );
+  return { ...one, id: timeOrderedId() as TrajectoryId, threadId: randomUUID(), events };
 }
 
 async function fdatasyncMedian(path: string): Promise<number> {

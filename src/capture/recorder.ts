@@ -1,5 +1,5 @@
 /** Starts runs, closes them, and hands what they became to the sink. */
-import { randomUUID } from 'node:crypto';
+import { v7 as timeOrderedId } from 'uuid';
 import type { RunOptions, TrajectorySink } from './capture.ts';
 import type { FaultCounter } from './faults.ts';
 import type { Route, Router } from './route.ts';
@@ -20,6 +20,7 @@ export interface RecorderOptions {
   /** After this long without any end, a run is closed and its open calls become partial records. Default: 15 minutes. */
   readonly abandonAfterMs?: number;
   readonly now?: () => number;
+  /** Default: UUID version 7 (RFC 9562): ids in the order of time are appended to an index instead of spread over it. */
   readonly newId?: () => string;
 }
 
@@ -134,7 +135,7 @@ export class Recorder {
       parent,
       faults,
       now: this.#options.now ?? Date.now,
-      newId: this.#options.newId ?? randomUUID,
+      newId: this.#options.newId ?? timeOrderedId,
       onFinished: (trajectory) => {
         this.#open.delete(run);
         onEnded?.();

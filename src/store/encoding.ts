@@ -24,11 +24,11 @@ export const compactTrajectory = trajectory.extend({
 export type CompactTrajectory = z.infer<typeof compactTrajectory>;
 type CompactCall = z.infer<typeof compactCall>;
 
-/** What a call can repeat of the one before. */
+/** What a call can repeat of the one before: lists in their order, not joined, because joining would copy them. */
 interface Seen {
-  readonly messages: readonly unknown[];
+  readonly messages: readonly (readonly unknown[])[];
   readonly tools: readonly unknown[];
-  readonly ids: readonly number[];
+  readonly ids: readonly (readonly number[])[];
 }
 const nothingSeen: Seen = { messages: [], tools: [], ids: [] };
 
@@ -38,10 +38,11 @@ export function toCompact(from: Trajectory): CompactTrajectory {
   const events = from.events.map((one): CompactTrajectory['events'][number] => {
     if (one.kind !== 'model-call') return one;
     const compact = compactCallOf(one, seen);
+    const { message: answer } = one.response;
     seen = {
-      messages: withAnswer(one.request.messages, one.response.message),
+      messages: answer === null ? [one.request.messages] : [one.request.messages, [answer]],
       tools: one.request.tools,
-      ids: one.tokens === null ? [] : [...one.tokens.promptIds, ...one.tokens.completionIds],
+      ids: one.tokens === null ? [] : [one.tokens.promptIds, one.tokens.completionIds],
     };
     return compact;
   });
@@ -91,9 +92,14 @@ function withAnswer<T>(messages: T[], answer: T | null): T[] {
   return answer === null ? messages : [...messages, answer];
 }
 
-function commonLength(before: readonly unknown[], now: readonly unknown[]): number {
-  const bound = Math.min(before.length, now.length);
+/** How many of `now` the lists before, one after the other, begin with. */
+function commonLength(before: readonly (readonly unknown[])[], now: readonly unknown[]): number {
   let length = 0;
-  while (length < bound && equal(before[length], now[length])) length += 1;
+  for (const list of before) {
+    for (const one of list) {
+      if (length === now.length || !equal(one, now[length])) return length;
+      length += 1;
+    }
+  }
   return length;
 }

@@ -34,7 +34,7 @@ describe('token ids and log-probabilities', () => {
     expect(tokenIds.safeParse([0, 50_000]).success).toBe(true);
     for (const ids of [[-1], [1.5], ['1'], 'ids']) expect(tokenIds.safeParse(ids).success).toBe(false);
     expect(logprobs.safeParse([-0.5, null]).success).toBe(true);
-    for (const values of [[Number.NaN], [undefined], null])
+    for (const values of [[Number.NaN], [undefined], new Array(2), null])
       expect(logprobs.safeParse(values).success).toBe(false);
   });
 });

@@ -14,21 +14,28 @@ export const json = z.custom<Json>((value) => isJson(value, 0), 'Invalid input: 
 
 /** Ids in the vocabulary of the policy's tokenizer. */
 export const tokenIds = z.custom<number[]>(
-  (value) => Array.isArray(value) && value.every(isTokenId),
+  (value) => isArrayOf(value, isTokenId),
   'Invalid input: expected array of token ids (integers from 0)',
 );
 
 /** Natural logarithms; null where the server gave none. */
 export const logprobs = z.custom<(number | null)[]>(
-  (value) => Array.isArray(value) && value.every(isLogprob),
+  (value) => isArrayOf(value, isLogprob),
   'Invalid input: expected array of finite numbers or null',
 );
+
+/** Unlike `every`, it looks into holes, too. */
+export function isArrayOf(value: unknown, fits: (one: unknown) => boolean): boolean {
+  if (!Array.isArray(value)) return false;
+  for (let at = 0; at < value.length; at += 1) if (!fits(value[at])) return false;
+  return true;
+}
 
 function isJson(value: unknown, depth: number): boolean {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return true;
   if (typeof value === 'number') return Number.isFinite(value);
   if (typeof value !== 'object' || depth >= maxDepth) return false;
-  if (Array.isArray(value)) return value.every((one) => isJson(one, depth + 1));
+  if (Array.isArray(value)) return isArrayOf(value, (one) => isJson(one, depth + 1));
   return isPlain(value) && Object.values(value).every((one) => one === undefined || isJson(one, depth + 1));
 }
 

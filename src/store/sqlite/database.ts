@@ -1,55 +1,52 @@
 /** The store's work on an open database: runs in the worker thread. */
 import { DatabaseSync } from 'node:sqlite';
-import { CompiledQuery, Kysely, sql, type ExpressionBuilder, type Expression, type SqlBool } from 'kysely';
+import { Kysely, sql, type ExpressionBuilder, type Expression, type SqlBool } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { parseReward, parseVersioned } from '../../trajectory/parse.ts';
-import type { Group, Reward, ScoredTrajectory } from '../../trajectory/records.ts';
-import { compactTrajectory, fromCompact, type CompactTrajectory } from '../encoding.ts';
+import type { Group, Reward, ScoredTrajectory, Trajectory } from '../../trajectory/records.ts';
+import { compactTrajectory, fromCompact } from '../encoding.ts';
 import type { AppendResult, Store, StoreStats, TrainingStepRecord, TrajectoryQuery } from '../store.ts';
-import { packBody, unpackBody } from './body.ts';
+import { Appender } from './appender.ts';
+import { unpackBody } from './body.ts';
 import { nodeSqliteDialect } from './dialect.ts';
+import type { EncodedTrajectory } from './encoded.ts';
+import { responseKey } from './response-key.ts';
 import { migrations, type Tables } from './migrations.ts';
 
 /** Opens the file, sets its durability and brings its tables up to date. */
 export async function openDatabase(path: string): Promise<SqliteDatabase> {
   const file = new DatabaseSync(path);
   file.exec(
-    'pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 10000;' +
-      'pragma wal_autocheckpoint = 4000;',
+    // Pages of 8 KB hold most bodies with fewer overflow pages; only a new file takes the size.
+    'pragma page_size = 8192; pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 10000;' +
+      'pragma wal_autocheckpoint = 2000;',
   );
   const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(file) });
   const { error } = await new Migrator({ db, provider: migrations }).migrateToLatest();
   if (error !== undefined)
     throw error instanceof Error ? error : new Error('The migration failed.', { cause: error });
-  return new SqliteDatabase(db, path);
+  return new SqliteDatabase({ db, path, appender: new Appender(file) });
 }
 
 export class SqliteDatabase implements Omit<Store, 'append'> {
   readonly location: string;
   readonly #db: Kysely<Tables>;
+  readonly #appender: Appender;
 
-  constructor(db: Kysely<Tables>, path: string) {
-    this.#db = db;
-    this.location = path;
+  constructor(options: { readonly db: Kysely<Tables>; readonly path: string; readonly appender: Appender }) {
+    this.#db = options.db;
+    this.#appender = options.appender;
+    this.location = options.path;
   }
 
-  async append(trajectories: readonly CompactTrajectory[]): Promise<AppendResult> {
-    const [result] = await this.appendAll([trajectories]);
+  append(trajectories: readonly EncodedTrajectory[]): AppendResult {
+    const [result] = this.appendAll([trajectories]);
     return result ?? { stored: 0, duplicates: 0 };
   }
 
   /** Several batches in one transaction, with a result for each; all or nothing. */
-  async appendAll(batches: readonly (readonly CompactTrajectory[])[]): Promise<readonly AppendResult[]> {
-    const valid = batches.map((batch) => batch.map((one) => parseVersioned(compactTrajectory, one)));
-    return this.#db.transaction().execute(async (tx) => {
-      const results: AppendResult[] = [];
-      for (const batch of valid) {
-        let stored = 0;
-        for (const one of batch) if (await insert(tx, one)) stored += 1;
-        results.push({ stored, duplicates: batch.length - stored });
-      }
-      return results;
-    });
+  appendAll(batches: readonly (readonly EncodedTrajectory[])[]): readonly AppendResult[] {
+    return this.#appender.appendAll(batches);
   }
 
   async reward(rewards: readonly Reward[]): Promise<void> {
@@ -82,13 +79,20 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
 
   async find(query: TrajectoryQuery): Promise<readonly ScoredTrajectory[]> {
     const rows = await this.#matching(query).select('id').execute();
-    return this.#load(rows.map((row) => row.id));
+    const found = await this.#load(rows.map((row) => row.id));
+    const { responseId } = query;
+    // Two ids may have the same key.
+    return responseId === undefined ? found : found.filter((one) => hasResponse(one.trajectory, responseId));
   }
 
   async count(query: TrajectoryQuery): Promise<number> {
-    const { limit: _, after: __, ...filter } = query;
-    const rows = await this.#matching(filter).select('id').execute();
-    return rows.length;
+    const { after: _, ...filter } = query;
+    const row = await this.#db
+      .selectFrom('trajectories')
+      .where((eb) => eb.and(conditions(eb, filter)))
+      .select((eb) => eb.fn.countAll<number>().as('n'))
+      .executeTakeFirst();
+    return row?.n ?? 0;
   }
 
   async groups(query: TrajectoryQuery): Promise<readonly Group[]> {
@@ -211,7 +215,7 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
         if (gone === undefined) continue;
         deleted += 1;
         await tx.deleteFrom('bodies').where('sequence', '=', gone.sequence).execute();
-        await tx.deleteFrom('responses').where('trajectory_id', '=', id).execute();
+        await tx.deleteFrom('responses').where('sequence', '=', gone.sequence).execute();
         await tx.deleteFrom('rewards').where('trajectory_id', '=', id).execute();
       }
       return deleted;
@@ -261,23 +265,8 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
   }
 }
 
-/** Written by hand and not built anew each time: building costs more than inserting. */
-const insertTrajectory = `insert into trajectories (id, project, name, scenario, group_id, policy, step, split, thread_id,
-  message_id, parent_id, ended_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-  on conflict (id) do nothing returning sequence`;
-const insertBody = 'insert into bodies (sequence, body) values (?, ?)';
-const insertResponse = 'insert into responses (response_id, trajectory_id) values (?, ?)';
-
-/** Whether it was new. */
-async function insert(tx: Kysely<Tables>, one: CompactTrajectory): Promise<boolean> {
-  const run = <R>(text: string, parameters: readonly unknown[]) =>
-    tx.executeQuery<R>(CompiledQuery.raw(text, [...parameters]));
-  const { rows } = await run<{ sequence: number }>(insertTrajectory, columnsOf(one));
-  const [added] = rows;
-  if (added === undefined) return false;
-  await run(insertBody, [added.sequence, packBody(JSON.stringify(one))]);
-  for (const id of responseIds(one)) await run(insertResponse, [id, one.id]);
-  return true;
+function hasResponse({ events }: Trajectory, responseId: string): boolean {
+  return events.some((event) => event.kind === 'model-call' && event.response.id === responseId);
 }
 
 function conditions(
@@ -305,9 +294,9 @@ function conditions(
   if (query.responseId !== undefined) {
     const matching = eb
       .selectFrom('responses')
-      .select('trajectory_id')
-      .where('response_id', '=', query.responseId);
-    wanted.push(eb('id', 'in', matching));
+      .select('sequence')
+      .where('response_key', '=', responseKey(query.responseId));
+    wanted.push(eb('sequence', 'in', matching));
   }
   if (query.unscored !== undefined) {
     const scored = eb.selectFrom('rewards').select('trajectory_id');
@@ -321,18 +310,4 @@ function conditions(
     wanted.push(eb('sequence', query.order === 'newest-first' ? '<' : '>', last));
   }
   return wanted;
-}
-
-/** In the order of `insertTrajectory`. */
-function columnsOf(one: CompactTrajectory): readonly (string | number | null)[] {
-  const { id, project, name, scenario, groupId, policy, step, split, threadId, messageId, endedAt } = one;
-  const parent = one.parentId ?? null;
-  return [id, project, name, scenario, groupId, policy, step, split, threadId, messageId, parent, endedAt];
-}
-
-function responseIds(one: CompactTrajectory): string[] {
-  const ids = one.events.flatMap((event) =>
-    event.kind === 'model-call' && event.response.id ? [event.response.id] : [],
-  );
-  return [...new Set(ids)];
 }

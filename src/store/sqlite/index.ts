@@ -2,8 +2,8 @@ import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { InvalidRecordError, StoreError, type ApprenticeError } from '../../errors.ts';
-import { toCompact } from '../encoding.ts';
 import type { AppendResult, Store } from '../store.ts';
+import { encode } from './encoded.ts';
 import type { StoreFailure, StoreMethod, StoreRequest, StoreResponse } from './messages.ts';
 
 export interface SqliteStoreOptions {
@@ -126,8 +126,7 @@ function asStore(thread: StoreThread, path: string): Store {
     ((...given: readonly unknown[]) => thread.call(name, given)) as unknown as Store[M];
   return {
     location: path,
-    // Without repetitions from here on: the thread is sent, and writes, what is new in each call.
-    append: (trajectories) => thread.call('append', [trajectories.map(toCompact)]) as Promise<AppendResult>,
+    append: async (trajectories) => (await thread.call('append', [trajectories.map(encode)])) as AppendResult,
     reward: method('reward'),
     get: method('get'),
     find: method('find'),

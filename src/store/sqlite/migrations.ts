@@ -18,9 +18,10 @@ export interface Tables {
     parent_id: string | null;
     ended_at: number;
   };
-  /** By the sequence number of its trajectory, so that bodies are only ever added at the end. zlib format. */
-  bodies: { sequence: number; body: Uint8Array };
-  responses: { response_id: string; trajectory_id: string };
+  /** By the sequence number of its trajectory, so that bodies are only ever added at the end. */
+  bodies: { sequence: number; body: string | Uint8Array };
+  /** By a digest of the response's id (`responseKey`): random texts as keys would double what each commit writes. */
+  responses: { response_key: number; sequence: number };
   rewards: {
     id: string;
     trajectory_id: string;
@@ -57,8 +58,8 @@ const first: Migration = {
       sql`create index trajectories_message on trajectories (message_id) where message_id is not null`,
       sql`create index trajectories_time on trajectories (ended_at)`,
       sql`create table bodies (sequence integer primary key, body blob not null)`,
-      sql`create table responses (response_id text not null, trajectory_id text not null,
-        primary key (response_id, trajectory_id)) without rowid`,
+      sql`create table responses (response_key integer not null, sequence integer not null,
+        primary key (response_key, sequence)) without rowid`,
       sql`create table rewards (id text primary key, trajectory_id text not null, name text not null,
         value real not null, created_at real not null, body text not null)`,
       sql`create index rewards_trajectory on rewards (trajectory_id)`,

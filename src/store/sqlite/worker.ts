@@ -40,7 +40,7 @@ async function appendTogether(requests: readonly StoreRequest[]): Promise<void> 
   if (requests.length > 1) {
     try {
       const batches = requests.map((request) => request.arguments[0] as never[]);
-      const results = await (await database).appendAll(batches);
+      const results = (await database).appendAll(batches);
       for (const [index, { id }] of requests.entries()) reply({ id, ok: true, value: results[index] });
       return;
     } catch {

@@ -1,0 +1,51 @@
+/** The hot path of the store: statements prepared once, and no query builder, which costs more than the insert. */
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { AppendResult } from '../store.ts';
+import { packBody } from './body.ts';
+import type { EncodedTrajectory } from './encoded.ts';
+import { responseKey } from './response-key.ts';
+
+export class Appender {
+  readonly #file: DatabaseSync;
+  readonly #trajectory: StatementSync;
+  readonly #body: StatementSync;
+  readonly #response: StatementSync;
+
+  /** The tables must be up to date. */
+  constructor(file: DatabaseSync) {
+    this.#file = file;
+    this.#trajectory = file.prepare(
+      `insert into trajectories (id, project, name, scenario, group_id, policy, step, split, thread_id, message_id,
+        parent_id, ended_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing`,
+    );
+    this.#body = file.prepare('insert into bodies (sequence, body) values (?, ?)');
+    this.#response = file.prepare('insert or ignore into responses (response_key, sequence) values (?, ?)');
+  }
+
+  /** Several batches in one transaction, with a result for each; all or nothing. Synced when it returns. */
+  appendAll(batches: readonly (readonly EncodedTrajectory[])[]): AppendResult[] {
+    // IMMEDIATE: two processes on one file wait for each other here instead of failing at commit.
+    this.#file.exec('begin immediate');
+    try {
+      const results = batches.map((batch) => {
+        const stored = batch.filter((one) => this.#insert(one)).length;
+        return { stored, duplicates: batch.length - stored };
+      });
+      this.#file.exec('commit');
+      return results;
+    } catch (error) {
+      // A full disk makes SQLite roll back by itself; a second time would be an error that hides the first.
+      if (this.#file.isTransaction) this.#file.exec('rollback');
+      throw error;
+    }
+  }
+
+  /** Whether it was new. */
+  #insert({ columns, responseIds, body }: EncodedTrajectory): boolean {
+    const { changes, lastInsertRowid } = this.#trajectory.run(...columns);
+    if (changes === 0) return false;
+    this.#body.run(lastInsertRowid, packBody(body));
+    for (const id of responseIds) this.#response.run(responseKey(id), lastInsertRowid);
+    return true;
+  }
+}

@@ -1,0 +1,38 @@
+/** A trajectory as it is sent to the store's thread: checked, without repetitions, and as text already. */
+import { parseVersioned } from '../../trajectory/parse.ts';
+import { predicateOf } from '../../trajectory/predicate.ts';
+import type { Trajectory } from '../../trajectory/records.ts';
+import { compactTrajectory, toCompact, type CompactTrajectory } from '../encoding.ts';
+
+export interface EncodedTrajectory {
+  /** In the order of the insert statement in `appender.ts`. */
+  readonly columns: readonly (string | number | null)[];
+  readonly responseIds: readonly string[];
+  /** JSON of the compact form. */
+  readonly body: string;
+}
+
+const fitsSchema = predicateOf(compactTrajectory);
+
+/**
+ * Encodes on the caller's thread: writing the text once costs as much as copying the objects to another thread, and
+ * spares that thread reading them and writing them again. Throws InvalidRecordError.
+ */
+export function encode(trajectory: Trajectory): EncodedTrajectory {
+  const compact = toCompact(trajectory);
+  if (!fitsSchema(compact)) parseVersioned(compactTrajectory, compact);
+  return { columns: columnsOf(compact), responseIds: responseIds(compact), body: JSON.stringify(compact) };
+}
+
+function columnsOf(one: CompactTrajectory): EncodedTrajectory['columns'] {
+  const { id, project, name, scenario, groupId, policy, step, split, threadId, messageId, endedAt } = one;
+  const parent = one.parentId ?? null;
+  return [id, project, name, scenario, groupId, policy, step, split, threadId, messageId, parent, endedAt];
+}
+
+function responseIds(one: CompactTrajectory): string[] {
+  const ids = one.events.flatMap((event) =>
+    event.kind === 'model-call' && event.response.id ? [event.response.id] : [],
+  );
+  return [...new Set(ids)];
+}
