@@ -143,7 +143,7 @@ export class Apprentice {
       });
     }
     const store = await this.#store;
-    await this.#sink.flush();
+    await this.flush();
     const one = target.trajectoryId === undefined ? undefined : await store.get(target.trajectoryId);
     const found =
       target.trajectoryId === undefined ? await store.find(query) : one === undefined ? [] : [one];
@@ -221,6 +221,7 @@ export class Apprentice {
 
   /** Everything recorded so far is on disk when `complete` is true. Default: within 2 seconds. */
   flush(options: { readonly timeoutMs?: number } = {}): Promise<{ readonly complete: boolean }> {
+    this.recorder.settle();
     return this.#sink.flush(options);
   }
 

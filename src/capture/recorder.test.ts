@@ -5,7 +5,7 @@ import { FaultCounter } from './faults.ts';
 import { Recorder } from './recorder.ts';
 import { recordOnly } from './route.ts';
 
-function setUp(graceMs = 5) {
+function setUp(graceMs = 5, abandonAfterMs = 60_000) {
   const finished: Trajectory[] = [];
   const faults = new FaultCounter();
   const sink = {
@@ -15,7 +15,8 @@ function setUp(graceMs = 5) {
     counters: () => ({ accepted: 0, stored: 0, dropped: {}, queued: 0, queuedBytes: 0, faults: {} }),
     close: () => Promise.resolve(),
   };
-  const recorder = new Recorder({ project: 'p', name: 'n', sink, router: recordOnly, faults, graceMs });
+  const shared = { project: 'p', name: 'n', sink, router: recordOnly, faults };
+  const recorder = new Recorder({ ...shared, graceMs, abandonAfterMs });
   return { recorder, finished, faults };
 }
 
@@ -30,6 +31,8 @@ const call: CallStart = {
   streamed: false,
 };
 
+const ended = { outcome: { status: 'ok' } } as const;
+
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 describe('Recorder', () => {
@@ -38,7 +41,7 @@ describe('Recorder', () => {
   });
 
   it('leaves no timer behind that would hold a finished run in memory', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
     try {
       const { recorder } = setUp();
       for (let count = 0; count < 5; count += 1) await recorder.run({}, () => Promise.resolve());
@@ -58,6 +61,62 @@ describe('Recorder', () => {
     open?.end({ outcome: { status: 'ok' } });
     await pause(30);
     expect(finished).toMatchObject([{ scenario: 's', outcome: { status: 'finished' } }]);
+  });
+
+  it('closes a run soon whose agent has awaited its calls', async () => {
+    const { recorder, finished } = setUp(60_000);
+    await recorder.run({}, async () => {
+      recorder.current()?.startCall(call).end(ended);
+      await Promise.resolve();
+    });
+    recorder.settle();
+    expect(finished).toHaveLength(1);
+  });
+
+  it.each([
+    ['whose last answer asks for a tool', { ...ended, finishReason: 'tool-calls' }, undefined],
+    ['that gives back a stream', ended, { textStream: new ReadableStream() }],
+  ])('waits for further calls of an agent %s', async (_, end, result) => {
+    const { recorder, finished } = setUp(50);
+    let goOn: (() => void) | undefined;
+    await recorder.run({}, async () => {
+      recorder.current()?.startCall(call).end(end);
+      setTimeout(() => goOn?.(), 10);
+      goOn = () => recorder.current()?.startCall(call).end(ended);
+      await Promise.resolve();
+      return result;
+    });
+    await pause(30);
+    expect(finished).toEqual([]);
+    await pause(60);
+    expect(finished.map((one) => one.events.length)).toEqual([2]);
+  });
+
+  it('records a call that comes after the end of its run as a child of it', async () => {
+    const { recorder, finished } = setUp(5);
+    const late = await recorder.run({}, async () => {
+      recorder.current()?.startCall(call).end(ended);
+      await Promise.resolve();
+      const laterCall = async () => {
+        await pause(30);
+        recorder.startLoneRun().startCall(call).end(ended);
+      };
+      return { call: laterCall() };
+    });
+    await late.call;
+    recorder.settle();
+    const [first, second] = finished;
+    expect(finished).toHaveLength(2);
+    expect(second).toMatchObject({ parentId: first?.id, events: [{ outcome: { status: 'ok' } }] });
+  });
+
+  it('abandons a run that has been without a call for long', async () => {
+    const { recorder, finished } = setUp(5, 20);
+    const open = recorder.run({}, () => recorder.current()?.startCall(call));
+    await pause(60);
+    expect(finished).toMatchObject([{ outcome: { status: 'abandoned' } }]);
+    open?.end(ended);
+    expect(finished).toHaveLength(1);
   });
 
   it('makes a run inside another its child, on the same policy', async () => {

@@ -1,7 +1,9 @@
 /** Starts runs, closes them, and hands what they became to the sink. */
-import { v7 as timeOrderedId } from 'uuid';
+import { timeOrderedId } from '../trajectory/ids.ts';
 import type { RunOptions, TrajectorySink } from './capture.ts';
+import { Closing } from './closing.ts';
 import type { FaultCounter } from './faults.ts';
+import { Later } from './later.ts';
 import type { Route, Router } from './route.ts';
 import { ActiveRun } from './run.ts';
 import { currentRun } from './scope.ts';
@@ -17,7 +19,7 @@ export interface RecorderOptions {
    * go on, after `streamText` has returned. Default: 1000.
    */
   readonly graceMs?: number;
-  /** After this long without any end, a run is closed and its open calls become partial records. Default: 15 minutes. */
+  /** After this long without any call, a run is closed and its open calls become partial records. Default: 15 minutes. */
   readonly abandonAfterMs?: number;
   readonly now?: () => number;
   /** Default: UUID version 7 (RFC 9562): ids in the order of time are appended to an index instead of spread over it. */
@@ -28,6 +30,11 @@ export class Recorder {
   readonly faults: FaultCounter;
   readonly #options: RecorderOptions;
   readonly #open = new Set<ActiveRun>();
+  /** Runs of `run` that have not ended yet. */
+  readonly #watched = new Set<ActiveRun>();
+  #watchman: NodeJS.Timeout | undefined;
+  /** Building records is left until the callers have their answers. */
+  readonly #later = new Later({ lingerMs: 10, sliceSize: 8 });
 
   constructor(options: RecorderOptions) {
     this.#options = options;
@@ -52,99 +59,114 @@ export class Recorder {
 
   /** A run that closes itself once none of its calls is in flight: for a call outside any run. */
   startLoneRun(): ActiveRun {
-    const run: ActiveRun = this.#start({}, () => {
-      // Building the record is left until the caller has its answer.
-      setImmediate(() => {
-        if (run.openCalls === 0) run.finish();
-      });
-    });
+    const run: ActiveRun = this.#start(
+      {},
+      {
+        onIdle: () => {
+          this.#later.add(() => {
+            if (run.openCalls === 0) run.finish();
+          });
+        },
+      },
+    );
     return run;
   }
 
   /**
-   * Runs an agent as one trajectory. The trajectory closes when `agent` has settled and no call has been in flight for
-   * the grace period; the result is given back at once.
+   * Runs an agent as one trajectory and gives back what it gives back, at once. The trajectory closes when the agent
+   * has settled and looks complete; an agent whose calls may go on after that (streams that are read elsewhere, tool
+   * loops that nobody waits for) is given the grace period after each call. A call that comes later still is recorded
+   * as a trajectory of its own, with this one as its parent.
    */
   run<T>(options: RunOptions, agent: () => T): T {
-    let settled = false;
-    let timer: NodeJS.Timeout | undefined;
-    let failure: unknown;
-    let failed = false;
-    const run = this.#start(
-      options,
-      () => {
-        closeLater();
+    const run: ActiveRun = this.#start(options, {
+      onIdle: () => {
+        closing.idle();
       },
-      () => {
-        // A timer that is left behind would hold the whole run in memory for as long.
-        clearTimeout(timer);
-        clearTimeout(abandon);
+      onFinished: () => {
+        closing.finished();
+        this.#watched.delete(run);
       },
-    );
-    const close = (): void => {
-      if (run.openCalls > 0) return;
-      run.finish(failed ? { status: 'failed', error: describe(failure) } : { status: 'finished' });
-    };
-    const closeLater = (): void => {
-      clearTimeout(timer);
-      if (!settled || run.openCalls > 0) return;
-      timer = setTimeout(close, this.#options.graceMs ?? 1000);
-      timer.unref();
-    };
-    const onSettled = (): void => {
-      settled = true;
-      closeLater();
-    };
-    const onFailed = (error: unknown): void => {
-      failed = true;
-      failure = error;
-      onSettled();
-    };
-    const abandon = setTimeout(
-      () => run.finish({ status: 'abandoned' }),
-      this.#options.abandonAfterMs ?? 900_000,
-    );
-    abandon.unref();
+    });
+    const closing = new Closing(run, {
+      graceMs: this.#options.graceMs ?? 1000,
+      soon: (close) => {
+        this.#later.add(close);
+      },
+    });
+    this.#watch(run);
     let result: T;
     try {
       result = run.scope(agent);
     } catch (error) {
-      onFailed(error);
+      closing.failed(error);
       throw error;
     }
-    if (isPromise(result)) result.then(onSettled, onFailed);
-    else onSettled();
+    if (isPromise(result)) {
+      result.then(
+        (value) => {
+          closing.fulfilled(value);
+        },
+        (error: unknown) => {
+          closing.failed(error);
+        },
+      );
+    } else closing.returned();
     return result;
+  }
+
+  /** Closes the runs that are over, of which some wait for others to be closed together. */
+  settle(): void {
+    this.#later.flush();
   }
 
   /** Closes all runs that are open, so that shutting down loses nothing: what is in flight becomes a partial record. */
   finishAll(): void {
     for (const run of [...this.#open])
       run.finish(run.openCalls > 0 ? { status: 'abandoned' } : { status: 'finished' });
+    clearInterval(this.#watchman);
+    this.#watchman = undefined;
   }
 
-  #start(options: RunOptions, onIdle?: () => void, onEnded?: () => void): ActiveRun {
-    const { project, name, router, sink, faults } = this.#options;
-    const parent = this.current();
+  #start(options: RunOptions, hooks: { onIdle?: () => void; onFinished?: () => void } = {}): ActiveRun {
+    const { project, name, sink, faults } = this.#options;
     const run: ActiveRun = new ActiveRun({
       project,
       name,
       // A child finishes on the policy of its parent: one task, one policy.
-      route: parent?.route ?? router.choose(),
+      route: this.route,
       options,
-      parent,
+      // One that is finished, too: what its agent left running shows as its child.
+      parent: currentRun(),
       faults,
       now: this.#options.now ?? Date.now,
       newId: this.#options.newId ?? timeOrderedId,
       onFinished: (trajectory) => {
         this.#open.delete(run);
-        onEnded?.();
+        hooks.onFinished?.();
         sink.accept(trajectory);
       },
-      ...(onIdle === undefined ? {} : { onIdle }),
+      ...(hooks.onIdle === undefined ? {} : { onIdle: hooks.onIdle }),
     });
     this.#open.add(run);
     return run;
+  }
+
+  /** One timer for all runs: they are many, and hardly ever does one come to this. */
+  #watch(run: ActiveRun): void {
+    this.#watched.add(run);
+    const abandonAfterMs = this.#options.abandonAfterMs ?? 900_000;
+    this.#watchman ??= setInterval(
+      () => {
+        const now = (this.#options.now ?? Date.now)();
+        for (const one of this.#watched)
+          if (now - one.lastActiveAt >= abandonAfterMs) one.finish({ status: 'abandoned' });
+        if (this.#watched.size > 0) return;
+        clearInterval(this.#watchman);
+        this.#watchman = undefined;
+      },
+      Math.min(abandonAfterMs, 60_000),
+    ).unref();
   }
 }
 
@@ -152,10 +174,4 @@ function isPromise(value: unknown): value is Promise<unknown> {
   return (
     typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
   );
-}
-
-function describe(error: unknown): { name: string; message: string } {
-  return error instanceof Error
-    ? { name: error.name, message: error.message }
-    : { name: 'Error', message: String(error) };
 }

@@ -21,7 +21,8 @@ export interface RunParts {
   readonly name: string;
   readonly route: Route;
   readonly options: RunOptions;
-  readonly parent: ActiveRun | undefined;
+  /** The run inside which this one begins. */
+  readonly parent: { readonly id: string; readonly lastCallId: string | undefined } | undefined;
   readonly faults: FaultCounter;
   readonly now: () => number;
   readonly newId: () => string;
@@ -31,14 +32,41 @@ export interface RunParts {
   readonly onIdle?: () => void;
 }
 
-interface CallDraft {
+/** A call on its way into the record. */
+class CallDraft implements OpenCall {
   readonly id: string;
   readonly start: CallStart;
   readonly startedAt: number;
-  firstTokenAt?: number;
-  partial?: Omit<CallEnd, 'outcome'>;
-  end?: CallEnd;
-  endedAt?: number;
+  firstTokenAt: number | undefined;
+  known: Omit<CallEnd, 'outcome'> | CallEnd = {};
+  endedAt: number | undefined;
+  outcome: CallEnd['outcome'] | undefined;
+  readonly #now: () => number;
+  readonly #onEnded: () => void;
+
+  constructor(id: string, start: CallStart, now: () => number, onEnded: () => void) {
+    this.id = id;
+    this.start = start;
+    this.startedAt = now();
+    this.#now = now;
+    this.#onEnded = onEnded;
+  }
+
+  firstToken(): void {
+    this.firstTokenAt ??= this.#now();
+  }
+
+  partial(known: Omit<CallEnd, 'outcome'>): void {
+    if (this.outcome === undefined) this.known = known;
+  }
+
+  end(end: CallEnd): void {
+    if (this.outcome !== undefined) return;
+    this.known = end;
+    this.outcome = end.outcome;
+    this.endedAt = this.#now();
+    this.#onEnded();
+  }
 }
 
 type Draft = { readonly call: CallDraft } | { readonly tool: Omit<ToolResult, 'index'> };
@@ -47,17 +75,27 @@ export class ActiveRun implements Run {
   readonly id: string;
   readonly route: Route;
   readonly rawArguments = new Map<string, string>();
-  readonly #parts: RunParts;
+  readonly #parts: Omit<RunParts, 'parent'>;
+  readonly #parentage: Pick<Trajectory, 'parentId' | 'parentCallId'>;
   readonly #drafts: Draft[] = [];
   readonly #metrics: Record<string, number> = {};
   readonly #toolResults = new Set<string>();
   readonly #startedAt: number;
   #open = 0;
-  #lastOpenedId: string | undefined;
+  readonly #onCallEnded = (): void => {
+    this.#open -= 1;
+    this.#parts.onIdle?.();
+  };
+  #lastOpened: CallDraft | undefined;
   #finished: Trajectory | undefined;
 
-  constructor(parts: RunParts) {
+  constructor({ parent, ...parts }: RunParts) {
     this.#parts = parts;
+    // The ids alone: a chain of runs, each begun inside the one before, must not stay in memory.
+    this.#parentage = {
+      ...(parent === undefined ? {} : { parentId: parent.id as TrajectoryId }),
+      ...(parent?.lastCallId === undefined ? {} : { parentCallId: parent.lastCallId as ModelCallId }),
+    };
     this.id = parts.newId();
     this.route = parts.route;
     this.#startedAt = parts.now();
@@ -78,7 +116,19 @@ export class ActiveRun implements Run {
 
   /** Id of the call that was started last: the parent of runs that its tools start. */
   get lastCallId(): string | undefined {
-    return this.#lastOpenedId;
+    return this.#lastOpened?.id;
+  }
+
+  /** When the run, or its latest call, began or ended, milliseconds since the epoch. */
+  get lastActiveAt(): number {
+    return this.#lastOpened?.endedAt ?? this.#lastOpened?.startedAt ?? this.#startedAt;
+  }
+
+  /** Whether calls were made, all have ended, and the last answer asks for no tool, after which another would come. */
+  get looksComplete(): boolean {
+    if (this.#open > 0 || this.#lastOpened === undefined) return false;
+    const reason = this.#lastOpened.known.finishReason;
+    return reason !== 'tool-calls' && reason !== 'tool_calls';
   }
 
   /** Runs `start` so that the calls which it makes belong to this run. */
@@ -87,27 +137,14 @@ export class ActiveRun implements Run {
   }
 
   startCall(start: CallStart): OpenCall {
-    const { newId, now } = this.#parts;
-    const draft: CallDraft = { id: newId(), start, startedAt: now() };
+    const { now } = this.#parts;
+    // Unique because the run's id is; a random one for each call would cost more than the rest of this.
+    const id = `${this.id}.${String(this.#drafts.length)}`;
+    const draft = new CallDraft(id, start, now, this.#onCallEnded);
     this.#drafts.push({ call: draft });
     this.#open += 1;
-    this.#lastOpenedId = draft.id;
-    return {
-      id: draft.id,
-      firstToken: () => {
-        draft.firstTokenAt ??= now();
-      },
-      partial: (partial) => {
-        draft.partial = partial;
-      },
-      end: (end) => {
-        if (draft.end !== undefined) return;
-        draft.end = end;
-        draft.endedAt = now();
-        this.#open -= 1;
-        this.#parts.onIdle?.();
-      },
-    };
+    this.#lastOpened = draft;
+    return draft;
   }
 
   toolResult(result: Omit<ToolResult, 'kind' | 'index' | 'at'>): void {
@@ -128,7 +165,7 @@ export class ActiveRun implements Run {
 
   finish(outcome: Trajectory['outcome'] = { status: 'finished' }): Trajectory {
     if (this.#finished !== undefined) return this.#finished;
-    const { options, parent, project, name, now, route } = { ...this.#parts, route: this.route };
+    const { options, project, name, now, route } = this.#parts;
     const events = this.#drafts.map((draft, index): TrajectoryEvent =>
       'call' in draft ? this.#toModelCall(draft.call, index) : { ...draft.tool, index },
     );
@@ -137,8 +174,7 @@ export class ActiveRun implements Run {
       id: this.id as TrajectoryId,
       project,
       name,
-      ...(parent === undefined ? {} : { parentId: parent.id as TrajectoryId }),
-      ...(parent?.lastCallId === undefined ? {} : { parentCallId: parent.lastCallId as ModelCallId }),
+      ...this.#parentage,
       scenario: options.scenario ?? null,
       groupId: options.groupId ?? null,
       split: options.split ?? 'production',
@@ -154,6 +190,9 @@ export class ActiveRun implements Run {
       endedAt: now(),
     };
     this.#finished = trajectory;
+    // Whatever was started inside the run holds it in memory for as long as it lives: sockets, timers.
+    this.#drafts.length = 0;
+    this.rawArguments.clear();
     this.#parts.faults.guard(
       'handing over a trajectory',
       () => {
@@ -167,8 +206,8 @@ export class ActiveRun implements Run {
   #toModelCall(draft: CallDraft, index: number): ModelCall {
     const { start } = draft;
     const { faults } = this.#parts;
-    const known: Partial<CallEnd> = draft.end ?? draft.partial ?? {};
-    const outcome: ModelCall['outcome'] = draft.end?.outcome ?? { status: 'abandoned' };
+    const { known } = draft;
+    const outcome: ModelCall['outcome'] = draft.outcome ?? { status: 'abandoned' };
     const parameters = faults.guard('reading the parameters of a call', start.parameters, {});
     const tokens: ModelCall['tokens'] =
       known.tokens === undefined

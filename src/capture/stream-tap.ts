@@ -19,26 +19,26 @@ export function tapStream<T>(source: ReadableStream<T>, callbacks: TapCallbacks<
   const reader = source.getReader();
   return new ReadableStream<T>(
     {
-      async pull(controller) {
-        let next: ReadableStreamReadResult<T>;
-        try {
-          next = await reader.read();
-        } catch (error) {
-          callbacks.end({ type: 'error', error });
-          controller.error(error);
-          return;
-        }
-        if (next.done) {
-          callbacks.end({ type: 'done' });
-          controller.close();
-          return;
-        }
-        callbacks.part(next.value);
-        controller.enqueue(next.value);
-      },
-      async cancel(reason: unknown) {
+      // Promise callbacks instead of an async function: this runs for each part of each stream.
+      pull: (controller) =>
+        reader.read().then(
+          (next) => {
+            if (next.done) {
+              callbacks.end({ type: 'done' });
+              controller.close();
+              return;
+            }
+            callbacks.part(next.value);
+            controller.enqueue(next.value);
+          },
+          (error: unknown) => {
+            callbacks.end({ type: 'error', error });
+            controller.error(error);
+          },
+        ),
+      cancel(reason: unknown) {
         callbacks.end({ type: 'cancelled', reason });
-        await reader.cancel(reason);
+        return reader.cancel(reason);
       },
     },
     { highWaterMark: 0 },

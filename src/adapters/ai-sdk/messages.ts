@@ -84,14 +84,14 @@ export function collectParts(seen: readonly Part[]): Part[] {
 
 /** The tool results that no model has seen yet: those after the last answer. Older ones are not even looked at. */
 export function newToolResults(prompt: readonly PromptMessage[]): PromptPart[] {
-  const last = prompt.findLastIndex((message) => message.role === 'assistant');
-  return prompt
-    .slice(last + 1)
-    .flatMap((message) =>
-      message.role === 'tool' && typeof message.content !== 'string'
-        ? message.content.filter((part) => part.type === 'tool-result')
-        : [],
-    );
+  const found: PromptPart[] = [];
+  for (let at = prompt.length - 1; at >= 0; at -= 1) {
+    const message = prompt[at];
+    if (message === undefined || message.role === 'assistant') break;
+    if (message.role !== 'tool' || typeof message.content === 'string') continue;
+    found.unshift(...message.content.filter((part) => part.type === 'tool-result'));
+  }
+  return found;
 }
 
 /** What a tool gave back, as text for the model. */

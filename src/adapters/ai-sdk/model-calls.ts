@@ -58,16 +58,25 @@ export class ModelCalls {
     return faults.guard('choosing a route', () => this.#recorder.route.kind === 'policy', false);
   }
 
-  async #answer<T>(options: CallOptions, ways: Ways<T>): Promise<T> {
-    if (answering.getStore() === options.prompt) return ways.bare();
+  /** Without async functions on the way to the incumbent: each would cost the caller turns of its microtask queue. */
+  #answer<T>(options: CallOptions, ways: Ways<T>): Promise<T> {
+    if (answering.getStore() === options.prompt) return Promise.resolve(ways.bare());
     const run = this.#begin(options);
-    if (run === undefined) return ways.bare();
-    return answering.run(options.prompt, () => this.#route(run, options, ways));
+    if (run === undefined) return Promise.resolve(ways.bare());
+    return answering.run(options.prompt, () =>
+      run.route.kind === 'incumbent'
+        ? ways.byIncumbent(run, false)
+        : this.#byPolicy(run, run.route, options, ways),
+    );
   }
 
-  async #route<T>(run: ActiveRun, options: CallOptions, ways: Ways<T>): Promise<T> {
-    if (run.route.kind === 'incumbent') return ways.byIncumbent(run, false);
-    const call = { run, route: run.route, model: this.#model, version: this.#version, options };
+  async #byPolicy<T>(
+    run: ActiveRun,
+    route: PolicyCall['route'],
+    options: CallOptions,
+    ways: Ways<T>,
+  ): Promise<T> {
+    const call = { run, route, model: this.#model, version: this.#version, options };
     try {
       return await ways.byPolicy(call);
     } catch (error) {

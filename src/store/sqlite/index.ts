@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { InvalidRecordError, StoreError, type ApprenticeError } from '../../errors.ts';
 import type { AppendResult, Store } from '../store.ts';
-import { encode } from './encoded.ts';
+import { encode, type EncodedTrajectory } from './encoded.ts';
 import type { StoreFailure, StoreMethod, StoreRequest, StoreResponse } from './messages.ts';
 
 export interface SqliteStoreOptions {
@@ -30,6 +30,11 @@ export async function openSqliteStore(options: SqliteStoreOptions = {}): Promise
   return asStore(thread, path);
 }
 
+/** How long an append waits for others before it is sent: waking a thread that sleeps costs more than ten rows do. */
+const lingerMs = 5;
+/** Rows that are sent at once: the thread begins on them while more are being encoded. */
+const fullAt = 100;
+
 class StoreThread {
   readonly #worker: Worker;
   readonly #waiting = new Map<
@@ -38,6 +43,10 @@ class StoreThread {
   >();
   #nextId = 0;
   #ended: StoreError | undefined;
+  /** Requests that are not sent yet, in their order, with the number of rows in them. */
+  #outbox: StoreRequest[] = [];
+  #outboxRows = 0;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(path: string) {
     // The thread's file stands beside this one and has the same ending: from source, as ESM and as CommonJS.
@@ -46,8 +55,8 @@ class StoreThread {
       workerData: { path },
       execArgv: ['--disable-warning=ExperimentalWarning'],
     });
-    this.#worker.on('message', (response: StoreResponse) => {
-      this.#settle(response);
+    this.#worker.on('message', (responses: readonly StoreResponse[]) => {
+      for (const response of responses) this.#settle(response);
     });
     this.#worker.on('error', (error: unknown) => {
       this.#end(failed(String(error), undefined));
@@ -58,20 +67,55 @@ class StoreThread {
     this.#worker.unref();
   }
 
+  /** Sent with the next requests that wait for an answer, or soon. */
+  append(rows: readonly EncodedTrajectory[]): Promise<unknown> {
+    const answer = this.#enqueue('append', [rows]);
+    this.#outboxRows += rows.length;
+    if (this.#outboxRows >= fullAt) this.#send();
+    else
+      this.#timer ??= setTimeout(() => {
+        this.#send();
+      }, lingerMs);
+    return answer;
+  }
+
   call(method: StoreMethod, given: readonly unknown[]): Promise<unknown> {
+    const answer = this.#enqueue(method, given);
+    this.#send();
+    return answer;
+  }
+
+  #enqueue(method: StoreMethod, given: readonly unknown[]): Promise<unknown> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
     const id = this.#nextId++;
+    this.#outbox.push({ id, method, arguments: given });
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
-      // The process may end while the thread is idle, not while it has something to do.
-      this.#worker.ref();
-      const request: StoreRequest = { id, method, arguments: given };
-      try {
-        this.#worker.postMessage(request);
-      } catch (error) {
-        this.#settle({ id, ok: false, error: unsendable(error) });
-      }
     });
+  }
+
+  #send(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#outboxRows = 0;
+    const requests = this.#outbox.splice(0);
+    if (requests.length === 0) return;
+    // The process may end while the thread is idle, not while it has something to do.
+    this.#worker.ref();
+    try {
+      this.#worker.postMessage(requests);
+    } catch (error) {
+      // One that cannot be sent must not take the others with it.
+      for (const request of requests) this.#sendAlone(request, error);
+    }
+  }
+
+  #sendAlone(request: StoreRequest, error: unknown): void {
+    try {
+      this.#worker.postMessage([request]);
+    } catch {
+      this.#settle({ id: request.id, ok: false, error: unsendable(error) });
+    }
   }
 
   #settle(response: StoreResponse): void {
@@ -126,7 +170,7 @@ function asStore(thread: StoreThread, path: string): Store {
     ((...given: readonly unknown[]) => thread.call(name, given)) as unknown as Store[M];
   return {
     location: path,
-    append: async (trajectories) => (await thread.call('append', [trajectories.map(encode)])) as AppendResult,
+    append: async (trajectories) => (await thread.append(trajectories.map(encode))) as AppendResult,
     reward: method('reward'),
     get: method('get'),
     find: method('find'),

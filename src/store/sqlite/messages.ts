@@ -1,4 +1,4 @@
-/** What the store's thread is asked and answers. */
+/** What the store's thread is asked and answers: lists of requests and of responses. */
 import type { Store } from '../store.ts';
 
 export type StoreMethod = Exclude<keyof Store, 'location'>;

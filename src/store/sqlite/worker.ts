@@ -12,8 +12,8 @@ const database = openDatabase(path);
 const waiting: StoreRequest[] = [];
 let busy = false;
 
-port.on('message', (request: StoreRequest) => {
-  waiting.push(request);
+port.on('message', (requests: readonly StoreRequest[]) => {
+  waiting.push(...requests);
   if (busy) return;
   busy = true;
   // What has come by now is taken together: appends that stand in a row share one commit.
@@ -41,7 +41,7 @@ async function appendTogether(requests: readonly StoreRequest[]): Promise<void> 
     try {
       const batches = requests.map((request) => request.arguments[0] as never[]);
       const results = (await database).appendAll(batches);
-      for (const [index, { id }] of requests.entries()) reply({ id, ok: true, value: results[index] });
+      reply(requests.map(({ id }, index) => ({ id, ok: true, value: results[index] })));
       return;
     } catch {
       // Below, each meets its own error.
@@ -55,9 +55,9 @@ async function answer({ id, method, arguments: given }: StoreRequest): Promise<v
     const store = await database;
     // Called on the store: its methods use `this`.
     const methods = store as unknown as Record<string, (...values: unknown[]) => unknown>;
-    reply({ id, ok: true, value: await methods[method]?.(...given) });
+    reply([{ id, ok: true, value: await methods[method]?.(...given) }]);
   } catch (error) {
-    reply({ id, ok: false, error: toMessage(error) });
+    reply([{ id, ok: false, error: toMessage(error) }]);
   }
   if (method === 'close') port?.close();
 }
@@ -71,6 +71,6 @@ function toMessage(error: unknown): StoreFailure {
   return { type: 'failed', message: error instanceof Error ? error.message : String(error), code };
 }
 
-function reply(response: StoreResponse): void {
-  port?.postMessage(response);
+function reply(responses: readonly StoreResponse[]): void {
+  port?.postMessage(responses);
 }

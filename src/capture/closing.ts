@@ -1,0 +1,92 @@
+/** When a run is over whose agent was handed over as a function: decides from how the function and its calls ended. */
+import type { Trajectory } from '../trajectory/records.ts';
+import type { ActiveRun } from './run.ts';
+
+export interface ClosingOptions {
+  /** How long a run that may go on waits for further calls, milliseconds. */
+  readonly graceMs: number;
+  /** Takes the work of closing a run that is over. */
+  readonly soon: (close: () => void) => void;
+}
+
+export class Closing {
+  readonly #run: ActiveRun;
+  readonly #options: ClosingOptions;
+  #outcome: Trajectory['outcome'] = { status: 'finished' };
+  #settled = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(run: ActiveRun, options: ClosingOptions) {
+    this.#run = run;
+    this.#options = options;
+  }
+
+  /** The agent's function has returned without a promise: nothing tells when its work is done. */
+  returned(): void {
+    this.#settled = true;
+    this.#closeLater();
+  }
+
+  /** The agent's promise is fulfilled. Most agents have awaited their calls by then. */
+  fulfilled(result: unknown): void {
+    this.#settled = true;
+    if (this.#run.looksComplete && !mayStillStream(result)) this.#closeSoon();
+    else this.#closeLater();
+  }
+
+  failed(error: unknown): void {
+    this.#settled = true;
+    this.#outcome = { status: 'failed', error: describe(error) };
+    this.#closeSoon();
+  }
+
+  /** A call has ended. */
+  idle(): void {
+    if (this.#settled) this.#closeLater();
+  }
+
+  /** The run is finished; a timer that is left behind would hold all of it in memory for as long. */
+  finished(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #closeSoon(): void {
+    this.#options.soon(() => {
+      this.#close();
+    });
+  }
+
+  #closeLater(): void {
+    clearTimeout(this.#timer);
+    if (this.#run.openCalls > 0) return;
+    this.#timer = setTimeout(() => {
+      this.#close();
+    }, this.#options.graceMs);
+    this.#timer.unref();
+  }
+
+  #close(): void {
+    if (this.#run.openCalls === 0) this.#run.finish(this.#outcome);
+  }
+}
+
+const streamKeys = ['fullStream', 'textStream', 'stream', 'body', 'getReader', 'pipe', Symbol.asyncIterator];
+
+/** Whether something that is read later may be in what an agent gave back: in it, or one level down. */
+export function mayStillStream(result: unknown): boolean {
+  if (typeof result !== 'object' || result === null) return false;
+  if (isStream(result)) return true;
+  const prototype: unknown = Object.getPrototypeOf(result);
+  const isPlain = prototype === Object.prototype || prototype === Array.prototype || prototype === null;
+  return isPlain && Object.values(result).some(isStream);
+}
+
+function isStream(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && streamKeys.some((key) => key in value);
+}
+
+function describe(error: unknown): { name: string; message: string } {
+  return error instanceof Error
+    ? { name: error.name, message: error.message }
+    : { name: 'Error', message: String(error) };
+}

@@ -1,0 +1,31 @@
+import { expect, it } from 'vitest';
+import { Later } from './later.ts';
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+it('does nothing in the turn in which work comes, then a slice a turn, in order', async () => {
+  const later = new Later({ lingerMs: 5, sliceSize: 2 });
+  const done: number[] = [];
+  const sizes: number[] = [];
+  for (const number of [1, 2, 3, 4, 5]) later.add(() => done.push(number));
+  await turn();
+  expect(done).toEqual([]);
+  while (done.length < 5) {
+    await turn();
+    if (sizes.at(-1) !== done.length) sizes.push(done.length);
+  }
+  expect(done).toEqual([1, 2, 3, 4, 5]);
+  expect(sizes.filter((size) => size > 0)).toEqual([2, 4, 5]);
+});
+
+it('does all at once when it is told to, and each piece once', async () => {
+  const later = new Later({ lingerMs: 5, sliceSize: 2 });
+  const done: number[] = [];
+  for (const number of [1, 2, 3]) later.add(() => done.push(number));
+  later.flush();
+  expect(done).toEqual([1, 2, 3]);
+  later.add(() => done.push(4));
+  await pause(20);
+  expect(done).toEqual([1, 2, 3, 4]);
+});
