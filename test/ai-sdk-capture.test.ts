@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { installDefaultProvider, wrapModel, wrapProvider } from '../src/adapters/ai-sdk/index.ts';
 import type { Trajectory } from '../src/index.ts';
-import { memoryHost, type MemoryHost } from './memory-host.ts';
+import { memoryHost, type MemoryHost } from '../src/testing/memory-host.ts';
 import { majors, ScriptedModel, type Scripted } from './models.ts';
 
 const text: Scripted = { kind: 'text', text: 'It is raining in Paris.' };

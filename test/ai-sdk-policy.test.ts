@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { wrapModel } from '../src/adapters/ai-sdk/index.ts';
 import { fakeAnswerIds, fakeLogprob, type DialectAnswer } from '../src/testing/openai-dialect-server.ts';
 import { makeAgent, majors, outputField, ScriptedModel, type AiSdk, type Scripted } from './models.ts';
-import { policy, startPolicyHost, type PolicyHost } from './policy-host.ts';
+import { policy, startPolicyHost, type PolicyHost } from '../src/testing/policy-host.ts';
 
 /** Spaces, a float and an order of keys that no serialiser would give. */
 const rawArguments = '{"days": 1.0,  "city": "Paris"}';

@@ -154,6 +154,11 @@ export class ActiveRun implements Run {
     this.#drafts.push({ tool: { kind: 'tool-result', at: this.#parts.now(), ...result } });
   }
 
+  /** Remembers tool-call arguments as the model wrote them, so that the next prompt can have them verbatim. */
+  keepRawArguments(calls: Iterable<{ readonly id: string; readonly arguments: string }>): void {
+    for (const call of calls) this.rawArguments.set(call.id, call.arguments);
+  }
+
   /** Runs a part of the recording that may fail; a throw is counted and gives `otherwise`. */
   guard<T>(place: string, work: () => T, otherwise: T): T {
     return this.#parts.faults.guard(place, work, otherwise);

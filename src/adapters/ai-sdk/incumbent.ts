@@ -1,12 +1,12 @@
 /** A call on the user's own model, recorded and otherwise untouched. */
-import type { CallEnd, OpenCall } from '../../capture/capture.ts';
+import type { CallEnd } from '../../capture/capture.ts';
+import { errorOutcome, streamOutcome } from '../../capture/outcome.ts';
+import { RecordedCall } from '../../capture/recorded-call.ts';
 import type { ActiveRun } from '../../capture/run.ts';
 import { tapStream, type StreamEnd } from '../../capture/stream-tap.ts';
 import type { CallOutcome } from '../../trajectory/records.ts';
 import { answerMessage, collectParts, toMessages, toTools } from './messages.ts';
-import { errorOutcome, streamOutcome } from './outcome.ts';
 import { givenParameters } from './parameters.ts';
-import { noteAttempt, retryOf } from './retries.ts';
 import {
   finishReasonText,
   usageCounts,
@@ -28,13 +28,13 @@ export interface IncumbentCall {
 /** `doGenerate` of the incumbent; its result is given back as it is. */
 export async function generateByIncumbent(call: IncumbentCall): Promise<GenerateResult> {
   const { model, options } = call;
-  const open = begin(call, false);
+  const recorded = begin(call, false);
   try {
     const result = await model.doGenerate(options);
-    end(call, open, { status: 'ok' }, resultRecord(call, result));
+    recorded.end({ status: 'ok' }, resultRecord(call, result));
     return result;
   } catch (error) {
-    end(call, open, errorOutcome(error, options.abortSignal), {});
+    recorded.end(errorOutcome(error, options.abortSignal));
     throw error;
   }
 }
@@ -42,23 +42,23 @@ export async function generateByIncumbent(call: IncumbentCall): Promise<Generate
 /** `doStream` of the incumbent; its parts pass through one by one, unchanged. */
 export async function streamByIncumbent(call: IncumbentCall): Promise<StreamResult> {
   const { model, options } = call;
-  const open = begin(call, true);
+  const recorded = begin(call, true);
   let result: StreamResult;
   try {
     result = await model.doStream(options);
   } catch (error) {
-    end(call, open, errorOutcome(error, options.abortSignal), {});
+    recorded.end(errorOutcome(error, options.abortSignal));
     throw error;
   }
   const seen = new SeenParts();
-  open.partial({ message: () => answerMessage(collectParts(seen.parts)) });
+  recorded.partial({ message: () => answerMessage(collectParts(seen.parts)) });
   const stream = tapStream(result.stream, {
     part: (part) => {
-      if (part.type !== 'stream-start' && part.type !== 'response-metadata') open.firstToken();
+      if (part.type !== 'stream-start' && part.type !== 'response-metadata') recorded.firstToken();
       seen.add(part);
     },
     end: (how) => {
-      end(call, open, seen.outcome(how, options.abortSignal), streamRecord(call, seen));
+      recorded.end(seen.outcome(how, options.abortSignal), streamRecord(call, seen));
     },
   });
   return { ...result, stream };
@@ -85,30 +85,20 @@ class SeenParts {
   }
 }
 
-function begin({ run, model, options }: IncumbentCall, streamed: boolean): OpenCall {
-  return run.startCall({
+function begin({ run, model, options, fallback }: IncumbentCall, streamed: boolean): RecordedCall {
+  return new RecordedCall({
+    run,
+    answerer: { kind: 'incumbent', fallback },
+    prompt: options.prompt,
     adapter: 'ai-sdk',
     specification: model.specificationVersion,
     requestedModel: model.modelId,
     provider: model.provider,
-    policy: null,
-    propensity: run.route.propensity,
-    ...retryOf(run, options),
     messages: () => toMessages(options.prompt, run.rawArguments),
     tools: () => toTools(options.tools),
     parameters: () => givenParameters(options),
     streamed,
   });
-}
-
-function end(
-  { run, options, fallback }: IncumbentCall,
-  open: OpenCall,
-  outcome: CallOutcome,
-  known: Omit<CallEnd, 'outcome'>,
-): void {
-  noteAttempt(run, options, open.id, outcome);
-  open.end({ ...known, outcome, fallback });
 }
 
 function resultRecord({ run }: IncumbentCall, result: GenerateResult): Omit<CallEnd, 'outcome'> {
@@ -138,7 +128,7 @@ function record(
   content: readonly Part[],
   finish: unknown,
   usage: unknown,
-  response: { readonly id?: string; readonly modelId?: string } | undefined,
+  response: GenerateResult['response'],
 ): Omit<CallEnd, 'outcome'> {
   for (const part of content) {
     const { toolCallId, input } = part;

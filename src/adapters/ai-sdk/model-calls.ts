@@ -1,7 +1,7 @@
 /** What happens to each call on a wrapped model: its run, its route, its record. */
+import { answer, isAnswering } from '../../capture/answering.ts';
 import type { Recorder } from '../../capture/recorder.ts';
 import type { ActiveRun } from '../../capture/run.ts';
-import { sharedStorage } from '../../capture/shared-storage.ts';
 import type { ToolResult } from '../../trajectory/records.ts';
 import { generateByIncumbent, streamByIncumbent } from './incumbent.ts';
 import { newToolResults, outputText } from './messages.ts';
@@ -13,9 +13,6 @@ import type {
   SpecificationVersion,
   StreamResult,
 } from './specification.ts';
-
-/** The prompt that is being answered: a model wrapped twice, with middleware between, is recorded once. */
-const answering = sharedStorage<CallOptions['prompt']>('apprentice.ai-sdk.prompt.1');
 
 interface Ways<T> {
   readonly bare: () => PromiseLike<T>;
@@ -60,10 +57,11 @@ export class ModelCalls {
 
   /** Without async functions on the way to the incumbent: each would cost the caller turns of its microtask queue. */
   #answer<T>(options: CallOptions, ways: Ways<T>): Promise<T> {
-    if (answering.getStore() === options.prompt) return Promise.resolve(ways.bare());
+    // A model wrapped twice, with middleware between, is recorded once.
+    if (isAnswering(options.prompt)) return Promise.resolve(ways.bare());
     const run = this.#begin(options);
     if (run === undefined) return Promise.resolve(ways.bare());
-    return answering.run(options.prompt, () =>
+    return answer(options.prompt, () =>
       run.route.kind === 'incumbent'
         ? ways.byIncumbent(run, false)
         : this.#byPolicy(run, run.route, options, ways),

@@ -66,7 +66,7 @@ export interface GenerateResult {
   readonly content: readonly Part[];
   readonly finishReason: unknown;
   readonly usage: unknown;
-  readonly response?: { readonly id?: string; readonly modelId?: string };
+  readonly response?: { readonly id?: string | undefined; readonly modelId?: string | undefined };
   readonly [key: string]: unknown;
 }
 

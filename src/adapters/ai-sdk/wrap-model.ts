@@ -1,5 +1,6 @@
 /** The one line that users change: a language model in, the same language model out, recorded and rerouted. */
 import type { LanguageModel } from 'ai';
+import type { AdapterHost } from '../../capture/adapter-host.ts';
 import type { Recorder } from '../../capture/recorder.ts';
 import { InvalidOptionError } from '../../errors.ts';
 import { defaultProvider } from './default-provider.ts';
@@ -11,11 +12,6 @@ import {
   type LanguageModelLike,
   type SpecificationVersion,
 } from './specification.ts';
-
-/** What the adapter needs of an apprentice. */
-export interface AdapterHost {
-  readonly recorder: Recorder;
-}
 
 const wrapped = Symbol.for('apprentice.ai-sdk.wrapped');
 const proxies = new WeakMap<Recorder, WeakMap<object, object>>();

@@ -1,6 +1,7 @@
+import type { AdapterHost } from '../../capture/adapter-host.ts';
 import { defaultProvider, setDefaultProvider, type DefaultProvider } from './default-provider.ts';
 import { isLanguageModel } from './specification.ts';
-import { wrapModel, type AdapterHost } from './wrap-model.ts';
+import { wrapModel } from './wrap-model.ts';
 
 type AnyFunction = (...given: unknown[]) => unknown;
 

@@ -1,7 +1,7 @@
 /** The pieces whose shape differs between V2, V3 and V4. */
+import type { WireUsage } from '../../../capture/wire/schema.ts';
 import type { SpecificationVersion } from '../specification.ts';
 import type { Unsupported } from './unsupported.ts';
-import type { WireUsage } from './wire.ts';
 
 const reasons: Readonly<Record<string, string>> = {
   stop: 'stop',
@@ -17,8 +17,8 @@ export function finishReason(version: SpecificationVersion, raw: string | null |
 }
 
 export function usage(version: SpecificationVersion, wire: WireUsage | null | undefined): unknown {
-  const input = wire?.prompt_tokens;
-  const output = wire?.completion_tokens;
+  const input = wire?.prompt_tokens ?? undefined;
+  const output = wire?.completion_tokens ?? undefined;
   const cached = wire?.prompt_tokens_details?.cached_tokens ?? undefined;
   const reasoning = wire?.completion_tokens_details?.reasoning_tokens ?? undefined;
   if (version === 'v2') {

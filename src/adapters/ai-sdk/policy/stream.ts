@@ -1,11 +1,11 @@
 /** Server-sent events of a completion → the AI SDK's stream parts. */
-import { EventSourceParserStream } from 'eventsource-parser/stream';
+import { endMark, EventReader } from '../../../capture/wire/events.ts';
+import { chunk, wireError } from '../../../capture/wire/schema.ts';
 import type { Part, SpecificationVersion } from '../specification.ts';
 import { PolicyCallError, readingError } from './api-error.ts';
 import { warnings } from './shapes.ts';
 import type { StreamedAnswer } from './streamed-answer.ts';
 import type { Unsupported } from './unsupported.ts';
-import { chunk, wireError } from './wire.ts';
 
 export interface StreamOptions {
   readonly response: Response;
@@ -52,16 +52,14 @@ interface Step {
 
 class PartReader {
   readonly #options: StreamOptions;
-  readonly #events: ReadableStreamDefaultReader<{ readonly data: string }>;
+  readonly #events: EventReader;
 
   constructor(options: StreamOptions) {
     this.#options = options;
     const { body, url } = options.response;
     if (body === null)
       throw new PolicyCallError({ message: 'The policy server sent no body.', url, isRetryable: true });
-    // lib.dom types the decoder's input as BufferSource, which is wider than what fetch gives.
-    const decoder = new TextDecoderStream() as unknown as ReadableWritablePair<string, Uint8Array>;
-    this.#events = body.pipeThrough(decoder).pipeThrough(new EventSourceParserStream()).getReader();
+    this.#events = new EventReader(body);
   }
 
   /** Reads until there is a part to give. Throws PolicyCallError, or the AbortSignal's reason. */
@@ -69,10 +67,10 @@ class PartReader {
     const { answer, response, signal } = this.#options;
     try {
       for (;;) {
-        const { done, value } = await this.#events.read();
-        if (done) throw new Error('it broke off before its end.');
-        if (value.data === '[DONE]') return { parts: answer.end(), last: true };
-        const data: unknown = JSON.parse(value.data);
+        const event = await this.#events.next();
+        if (event === undefined) throw new Error('it broke off before its end.');
+        if (event === endMark) return { parts: answer.end(), last: true };
+        const data: unknown = JSON.parse(event);
         const reported = wireError.safeParse(data);
         if (reported.success) {
           const { message } = reported.data.error;

@@ -1,8 +1,9 @@
-/** HTTP to a policy's endpoint, with errors that the AI SDK knows how to retry. No header of the caller is sent. */
+/** HTTP to a policy's endpoint, with errors that the AI SDK knows how to retry. */
 import type { Endpoint } from '../../../backends/backend.ts';
+import { wireError } from '../../../capture/wire/schema.ts';
+import { completionsUrl, sendToPolicy } from '../../../capture/wire/transport.ts';
 import { PolicyCallError } from './api-error.ts';
 import type { RequestBody } from './request.ts';
-import { wireError } from './wire.ts';
 
 /** Posts a chat completion; throws PolicyCallError, or the AbortSignal's reason. */
 export async function postCompletion(
@@ -10,15 +11,10 @@ export async function postCompletion(
   body: RequestBody,
   signal: AbortSignal | undefined,
 ): Promise<Response> {
-  const url = `${endpoint.baseUrl}/chat/completions`;
+  const url = completionsUrl(endpoint);
   let response: Response;
   try {
-    response = await fetch(url, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${endpoint.apiKey}`, 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-      ...(signal === undefined ? {} : { signal }),
-    });
+    response = await sendToPolicy(endpoint, body, signal);
   } catch (cause) {
     if (signal?.aborted === true) throw cause;
     throw new PolicyCallError({

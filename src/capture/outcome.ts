@@ -1,5 +1,5 @@
-import type { StreamEnd } from '../../capture/stream-tap.ts';
-import type { CallOutcome } from '../../trajectory/records.ts';
+import type { StreamEnd } from './stream-tap.ts';
+import type { CallOutcome } from '../trajectory/records.ts';
 
 /** What an error means for the record: an abort by the caller is no failure of the model. */
 export function errorOutcome(error: unknown, signal: AbortSignal | undefined): CallOutcome {

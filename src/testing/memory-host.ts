@@ -1,24 +1,28 @@
 /** A recorder whose trajectories stay in memory, for tests. */
-import type { AdapterHost } from '../src/adapters/ai-sdk/index.ts';
-import { FaultCounter } from '../src/capture/faults.ts';
-import { Recorder } from '../src/capture/recorder.ts';
-import { recordOnly, type Router } from '../src/capture/route.ts';
-import type { ModelCall, Trajectory } from '../src/index.ts';
+import type { AdapterHost } from '../capture/adapter-host.ts';
+import { FaultCounter } from '../capture/faults.ts';
+import { Recorder } from '../capture/recorder.ts';
+import { recordOnly, type Router } from '../capture/route.ts';
+import type { ModelCall, Trajectory } from '../trajectory/records.ts';
 
 export interface MemoryHost extends AdapterHost {
   /** Closes open runs and gives what was recorded. */
   finished(): readonly Trajectory[];
   /** The model calls of the only trajectory. */
   calls(): readonly ModelCall[];
+  /** Faults of ours that were swallowed, by place: none, where all is well. */
+  faults(): Readonly<Record<string, number>>;
 }
 
+/** `router`: who answers. Default: the incumbent. */
 export function memoryHost(router: Router = recordOnly): MemoryHost {
   const finished: Trajectory[] = [];
+  const faults = new FaultCounter();
   const recorder = new Recorder({
     project: 'test',
     name: 'agent',
     router,
-    faults: new FaultCounter(),
+    faults,
     graceMs: 5,
     sink: {
       accept: (trajectory) => finished.push(trajectory),
@@ -35,6 +39,7 @@ export function memoryHost(router: Router = recordOnly): MemoryHost {
   return {
     recorder,
     finished: all,
+    faults: () => faults.counts(),
     calls: () => {
       const [trajectory, ...more] = all();
       if (trajectory === undefined || more.length > 0)

@@ -1,13 +1,14 @@
 /** A recorder that routes everything to a scripted model server, for tests. */
-import type { Route } from '../src/capture/route.ts';
+import type { Route } from '../capture/route.ts';
 import {
   startOpenAIDialectServer,
   type DialectAnswer,
   type DialectRequest,
   type DialectServer,
-} from '../src/testing/openai-dialect-server.ts';
+} from './openai-dialect-server.ts';
 import { memoryHost, type MemoryHost } from './memory-host.ts';
 
+/** The policy that a policy host serves. */
 export const policy = 'agent@3';
 
 export interface PolicyHost extends MemoryHost {
@@ -15,6 +16,7 @@ export interface PolicyHost extends MemoryHost {
   close(): Promise<void>;
 }
 
+/** Starts a scripted server as the policy. `onFailure`: what happens where it cannot answer. */
 export async function startPolicyHost(
   answers: readonly DialectAnswer[] | ((request: DialectRequest, index: number) => DialectAnswer),
   onFailure: 'throw' | 'incumbent' = 'throw',

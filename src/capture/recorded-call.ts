@@ -1,0 +1,70 @@
+/** One request to a model on its way into the record, whoever answers it; what all adapters do alike. */
+import type { Endpoint, ServedIdentity } from '../backends/backend.ts';
+import type { CallOutcome } from '../trajectory/records.ts';
+import type { CallEnd, CallStart, OpenCall } from './capture.ts';
+import { noteAttempt, retryOf, type Prompt } from './retries.ts';
+import type { Route } from './route.ts';
+import type { ActiveRun } from './run.ts';
+
+export type PolicyRoute = Extract<Route, { kind: 'policy' }>;
+
+/** Who answers one call: the incumbent, also in the place of a policy that failed, or a policy. */
+export type Answerer =
+  | { readonly kind: 'incumbent'; readonly fallback: boolean }
+  | { readonly kind: 'policy'; readonly route: PolicyRoute };
+
+export interface RecordedCallStart extends Omit<CallStart, 'policy' | 'propensity' | 'identity' | 'retryOf'> {
+  readonly run: ActiveRun;
+  readonly answerer: Answerer;
+  /** The messages as the framework has them: the same ones again are a retry. */
+  readonly prompt: Prompt;
+}
+
+/** On record from its construction; its end counts once. */
+export class RecordedCall {
+  readonly #start: RecordedCallStart;
+  readonly #open: OpenCall;
+  #identity: ServedIdentity | undefined;
+  #ended = false;
+
+  constructor(start: RecordedCallStart) {
+    const { run, answerer, prompt, ...call } = start;
+    this.#start = start;
+    this.#open = run.startCall({
+      ...call,
+      policy: answerer.kind === 'policy' ? answerer.route.policy : null,
+      propensity: run.route.propensity,
+      identity: () => this.#identity,
+      ...retryOf(run, prompt),
+    });
+  }
+
+  /**
+   * Where the policy is served now. What serves it is part of what makes the tokens meaningful later. Rejects with
+   * BackendUnavailableError, or the AbortSignal's reason.
+   */
+  async connect(route: PolicyRoute, signal: AbortSignal | undefined): Promise<Endpoint> {
+    const endpoint = await route.endpoint(signal);
+    this.#identity = endpoint.identity;
+    return endpoint;
+  }
+
+  /** The first token, or what stands for it, is there. */
+  firstToken(): void {
+    this.#open.firstToken();
+  }
+
+  /** What the record holds should nothing more come. Cheap: a reference. */
+  partial(known: Omit<CallEnd, 'outcome'>): void {
+    this.#open.partial(known);
+  }
+
+  end(outcome: CallOutcome, known: Omit<CallEnd, 'outcome'> = {}): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const { run, prompt, answerer } = this.#start;
+    noteAttempt(run, prompt, this.#open.id, outcome);
+    const fallback = answerer.kind === 'incumbent' && answerer.fallback;
+    this.#open.end({ ...known, outcome, ...(fallback ? { fallback } : {}) });
+  }
+}

@@ -1,0 +1,38 @@
+/** Links an attempt to the failed one before it. The frameworks' retries are calls of their own, with the same prompt. */
+import { isDeepStrictEqual } from 'node:util';
+import type { CallOutcome } from '../trajectory/records.ts';
+import type { ActiveRun } from './run.ts';
+
+interface Failure {
+  readonly callId: string;
+  readonly prompt: Prompt;
+}
+
+/** The messages of a call, in whatever shape the framework has them. */
+export type Prompt = readonly unknown[];
+
+/** Failed calls that nothing has tried again so far. Nearly always there are none, and nothing is compared. */
+const failures = new WeakMap<ActiveRun, Failure[]>();
+
+/** The failed call of this run that a call with this prompt tries again, if there is one. */
+export function retryOf(run: ActiveRun, prompt: Prompt): { readonly retryOf?: string } {
+  const pending = failures.get(run);
+  if (pending === undefined) return {};
+  const index = pending.findLastIndex((failure) => isSamePrompt(failure.prompt, prompt));
+  const [failure] = index < 0 ? [] : pending.splice(index, 1);
+  return failure === undefined ? {} : { retryOf: failure.callId };
+}
+
+/** Remembers an attempt that failed. */
+export function noteAttempt(run: ActiveRun, prompt: Prompt, callId: string, outcome: CallOutcome): void {
+  if (outcome.status !== 'error') return;
+  const failure = { callId, prompt };
+  const pending = failures.get(run);
+  if (pending === undefined) failures.set(run, [failure]);
+  else pending.push(failure);
+}
+
+/** Some frameworks build the prompt anew for each attempt: as many messages, and the same one at the end, will do. */
+function isSamePrompt(one: Prompt, other: Prompt): boolean {
+  return one === other || (one.length === other.length && isDeepStrictEqual(one.at(-1), other.at(-1)));
+}
