@@ -7,7 +7,7 @@ export const layers = [
   ['index.ts'],
   ['apprentice.ts'],
   ['training', 'policy'],
-  ['adapters', 'rewards', 'store/sqlite', 'backends/local'],
+  ['adapters/ai-sdk', 'adapters/openai', 'rewards', 'store/sqlite', 'backends/local'],
   ['capture'],
   ['trajectory', 'store', 'backends', 'errors.ts'],
 ];

@@ -1,4 +1,17 @@
-/** For tests of agents and of code that reads records: valid records, and a scripted model server. */
+/**
+ * For tests of agents, of adapters and of code that reads records: valid records, a scripted model server, recorders in
+ * memory, and the contract that every adapter keeps.
+ */
+export { adapterContract, type ContractCase } from './adapter-contract/cases.ts';
+export type {
+  AdapterUnderTest,
+  AgentUnderTest,
+  ContractSettings,
+  ContractStreamSettings,
+  ContractTarget,
+  ContractToolSettings,
+} from './adapter-contract/subject.ts';
+export { memoryHost, type MemoryHost } from './memory-host.ts';
 export {
   startOpenAIDialectServer,
   type DialectAnswer,
@@ -7,3 +20,4 @@ export {
   type DialectToolCall,
 } from './openai-dialect-server.ts';
 export { aCall, aReward, aTrajectory } from './records.ts';
+export { policy, startPolicyHost, type PolicyHost } from './policy-host.ts';

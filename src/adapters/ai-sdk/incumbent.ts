@@ -52,14 +52,17 @@ export async function streamByIncumbent(call: IncumbentCall): Promise<StreamResu
   }
   const seen = new SeenParts();
   recorded.partial({ message: () => answerMessage(collectParts(seen.parts)) });
+  const finish = (how: StreamEnd): void => {
+    recorded.end(seen.outcome(how, options.abortSignal), streamRecord(call, seen));
+  };
   const stream = tapStream(result.stream, {
     part: (part) => {
       if (part.type !== 'stream-start' && part.type !== 'response-metadata') recorded.firstToken();
       seen.add(part);
+      // A reader may leave at an error, without waiting for the finish part behind it.
+      if (part.type === 'error') finish({ type: 'error', error: part['error'] });
     },
-    end: (how) => {
-      recorded.end(seen.outcome(how, options.abortSignal), streamRecord(call, seen));
-    },
+    end: finish,
   });
   return { ...result, stream };
 }

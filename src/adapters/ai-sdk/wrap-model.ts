@@ -2,6 +2,7 @@
 import type { LanguageModel } from 'ai';
 import type { AdapterHost } from '../../capture/adapter-host.ts';
 import type { Recorder } from '../../capture/recorder.ts';
+import { warnOnce } from '../../capture/warn-once.ts';
 import { InvalidOptionError } from '../../errors.ts';
 import { defaultProvider } from './default-provider.ts';
 import { ModelCalls } from './model-calls.ts';
@@ -15,7 +16,6 @@ import {
 
 const wrapped = Symbol.for('apprentice.ai-sdk.wrapped');
 const proxies = new WeakMap<Recorder, WeakMap<object, object>>();
-const warned = new Set<string>();
 
 /**
  * Wraps a language model of the AI SDK (specifications V2, V3, V4: `ai` 5, 6, 7). The result is a drop-in of the same
@@ -32,11 +32,11 @@ export function wrapModel(model: object | string, host: AdapterHost): object {
   if (typeof model === 'string') return wrapModel(lookUp(model), host);
   if (wrapped in model) {
     if (Reflect.get(model, wrapped) !== host.recorder)
-      warnOnce('The model is already wrapped by another apprentice, which goes on recording it alone.');
+      notWrapped('The model is already wrapped by another apprentice, which goes on recording it alone.');
     return model;
   }
   if (!isLanguageModel(model)) {
-    warnOnce(
+    notWrapped(
       'What was given to wrapModel is no language model of ai 5, 6 or 7 and passes through unrecorded.',
     );
     return model;
@@ -44,7 +44,7 @@ export function wrapModel(model: object | string, host: AdapterHost): object {
   const version = knownVersion(model.specificationVersion);
   if (version === undefined) {
     const { specificationVersion } = model;
-    warnOnce(`Language models of specification "${specificationVersion}" pass through unrecorded.`);
+    notWrapped(`Language models of specification "${specificationVersion}" pass through unrecorded.`);
     return model;
   }
   return proxied(model, version, host.recorder);
@@ -92,8 +92,6 @@ function lookUp(id: string): object {
   });
 }
 
-function warnOnce(message: string): void {
-  if (warned.has(message)) return;
-  warned.add(message);
-  process.emitWarning(`apprentice: ${message}`, { code: 'APPRENTICE_NOT_WRAPPED' });
+function notWrapped(message: string): void {
+  warnOnce('APPRENTICE_NOT_WRAPPED', message);
 }

@@ -1,6 +1,7 @@
 /** A client's chat completion, answered by the policy of its run: recorded token by token, handed on without tokens. */
 import { errorOutcome } from '../outcome.ts';
 import type { PolicyRoute, RecordedCall } from '../recorded-call.ts';
+import { warnOnce } from '../warn-once.ts';
 import { AnswerCollector } from './answer.ts';
 import { beginCall, statusOutcome, streamEndOutcome, type WireCall } from './call.ts';
 import { encodeEvent, endMark, EventReader } from './events.ts';
@@ -9,8 +10,6 @@ import { rewritten } from './response.ts';
 import { chunk, completion, wireError } from './schema.ts';
 import { isUnaskedCount, stripTokens } from './strip.ts';
 import { sendToPolicy } from './transport.ts';
-
-const warned = new Set<string>();
 
 /**
  * Sends the call to the policy and gives its answer as the client expects it. HTTP errors come back as responses; a
@@ -159,11 +158,6 @@ class PolicyEvents {
 }
 
 function warnOf(leftOut: readonly string[]): void {
-  for (const what of leftOut) {
-    if (warned.has(what)) continue;
-    warned.add(what);
-    process.emitWarning(`apprentice: the policy cannot honour ${what}; it was left out.`, {
-      code: 'APPRENTICE_LEFT_OUT',
-    });
-  }
+  for (const what of leftOut)
+    warnOnce('APPRENTICE_LEFT_OUT', `the policy cannot honour ${what}; it was left out.`);
 }

@@ -1,15 +1,13 @@
 /** Responses made anew around a body that was read or is tapped; to the client they are what they were. */
 import { Readable } from 'node:stream';
-import type { ReadableStream as NodeReadableStream } from 'node:stream/web';
+import { ReadableStream as NodeReadableStream } from 'node:stream/web';
 
 /** The body as a web stream. openai 4 goes by node-fetch, whose bodies are Node streams. */
 export function webBody(response: Response): ReadableStream<Uint8Array> | undefined {
   const body: unknown = response.body;
   if (body instanceof ReadableStream) return body as ReadableStream<Uint8Array>;
-  // Both describe the same stream; lib.dom and Node's types differ in the details.
-  return body instanceof Readable
-    ? (Readable.toWeb(body) as unknown as ReadableStream<Uint8Array>)
-    : undefined;
+  // Not Readable.toWeb: it takes a socket that dies for an abort.
+  return body instanceof Readable ? (NodeReadableStream.from(body) as ReadableStream<Uint8Array>) : undefined;
 }
 
 /** `original` with another body: of the same class, with the same status, headers and URL. */
@@ -17,7 +15,7 @@ export function withBody(original: Response, body: string | ReadableStream<Uint8
   const { status, statusText, headers, url, redirected } = original;
   const isNode = (original.body as unknown) instanceof Readable;
   const given =
-    isNode && typeof body !== 'string' ? Readable.fromWeb(body as unknown as NodeReadableStream) : body;
+    isNode && typeof body !== 'string' ? Readable.from(body, { objectMode: false, highWaterMark: 0 }) : body;
   const made = construct(original, given, body, { status, statusText, headers, url });
   // A constructed response does not know where it came from.
   if (made.url !== url) Object.defineProperty(made, 'url', { value: url });
