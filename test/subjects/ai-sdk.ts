@@ -5,7 +5,7 @@ import { createOpenAICompatible as compatible3 } from 'ai-sdk-openai-compatible3
 import { z } from 'zod';
 import { wrapModel } from '../../src/adapters/ai-sdk/index.ts';
 import type { AdapterUnderTest, AgentUnderTest } from '../../src/testing/index.ts';
-import { majors, type AiSdk, type Version } from '../models.ts';
+import type { AiSdk, majors, Version } from '../models.ts';
 
 const providers = { v2: compatible1, v3: compatible2, v4: compatible3 };
 

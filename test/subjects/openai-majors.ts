@@ -40,8 +40,10 @@ export interface Runner extends AsyncIterable<Chunk> {
 }
 
 export interface Completions {
-  create(body: object & { readonly stream: true }, options?: object): Pending<ChunkStream>;
-  create(body: object, options?: object): Pending<Completion>;
+  create<B extends object>(
+    body: B,
+    options?: object,
+  ): Pending<B extends { readonly stream: true } ? ChunkStream : Completion>;
   parse(body: object, options?: object): PromiseLike<Completion>;
   stream(body: object, options?: object): Runner;
   runTools(body: object, options?: object): Runner;

@@ -23,7 +23,7 @@ function makeAgent(major: Major, client: Client): AgentUnderTest {
       let text = '';
       const options = signal === undefined ? {} : { signal };
       for await (const { choices } of await client.chat.completions.create(
-        { ...body(prompt), stream: true },
+        { ...body(prompt), stream: true } as const,
         options,
       )) {
         const delta = choices[0]?.delta.content ?? '';

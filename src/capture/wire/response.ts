@@ -12,12 +12,15 @@ export function webBody(response: Response): ReadableStream<Uint8Array> | undefi
 
 /** `original` with another body: of the same class, with the same status, headers and URL. */
 export function withBody(original: Response, body: string | ReadableStream<Uint8Array>): Response {
-  const { status, statusText, headers, url, redirected } = original;
+  const { status, statusText, headers, url } = original;
   const isNode = (original.body as unknown) instanceof Readable;
   const given =
     isNode && typeof body !== 'string' ? Readable.from(body, { objectMode: false, highWaterMark: 0 }) : body;
-  const made = construct(original, given, body, { status, statusText, headers, url });
-  // A constructed response does not know where it came from.
+  return from(original, construct(original, given, body, { status, statusText, headers, url }));
+}
+
+/** A constructed response does not know where it came from. */
+function from({ url, redirected }: Response, made: Response): Response {
   if (made.url !== url) Object.defineProperty(made, 'url', { value: url });
   if (made.redirected !== redirected) Object.defineProperty(made, 'redirected', { value: redirected });
   return made;
@@ -43,7 +46,7 @@ export function rewritten(original: Response, body: string | ReadableStream<Uint
   const { status, statusText } = original;
   const headers = new Headers(original.headers);
   for (const name of ['content-length', 'content-encoding', 'transfer-encoding']) headers.delete(name);
-  return new Response(body, { status, statusText, headers });
+  return from(original, new Response(body, { status, statusText, headers }));
 }
 
 export function isEventStream(response: Response): boolean {

@@ -10,7 +10,7 @@ export interface ContractCase {
   /** States what holds. */
   readonly title: string;
   /** Rejects, by an AssertionError mostly, where it does not hold. */
-  run(): Promise<void>;
+  readonly run: () => Promise<void>;
 }
 
 const text = { kind: 'text', text: 'It is raining in Paris.' } as const satisfies DialectAnswer;

@@ -25,6 +25,9 @@ export interface Stage {
   readonly server: DialectServer;
 }
 
+/** How long a case may take, milliseconds: an agent that waits for ever fails its case instead of stopping the suite. */
+const caseMs = 15_000;
+
 /** Nothing answers there: whatever is sent to it fails. */
 const nowhere = 'http://127.0.0.1:9/v1';
 
@@ -40,7 +43,7 @@ export async function onStage(
   const { host, server, baseUrl } = opened;
   try {
     const agent = adapter.connect({ baseUrl, apiKey: 'key-of-the-user', host, maxRetries });
-    await play({ who, agent, host, server });
+    await within(caseMs, play({ who, agent, host, server }));
     assert.deepEqual(host.faults(), {}, 'faults of the recorder were swallowed');
   } finally {
     await server.close();
@@ -103,4 +106,18 @@ export function assertAnswered(call: ModelCall | undefined, who: Answerer, answe
   assert.equal(call.response.usage.outputTokens, ids.length);
   assert.equal(call.response.usage.inputTokens, call.tokens.promptIds.length);
   assert.deepEqual(call.trainability, { trainable: true });
+}
+
+async function within(milliseconds: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new assert.AssertionError({ message: `the case took more than ${String(milliseconds)} ms` }));
+    }, milliseconds);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
