@@ -4,17 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createApprentice } from 'apprentice';
-import { wrapModel } from 'apprentice/ai-sdk';
 import { ensureEnvironment, localBackend, tinyModelFolder } from 'apprentice/backends/local';
 import { codeReward } from 'apprentice/rewards';
-import { handleTicket } from './agent.ts';
-import { noIncumbent } from './incumbent.ts';
+import { frameworkNames, loadFramework } from './frameworks/index.ts';
 import { DemoScreen } from './screen.ts';
 import { seededRandom } from './seeded-random.ts';
 import { makeTickets, reward, type Outcome, type Ticket } from './world.ts';
 
 const { values } = parseArgs({
   options: {
+    framework: { type: 'string', default: 'ai-sdk' },
     json: { type: 'string' },
     seed: { type: 'string', default: '1' },
     steps: { type: 'string', default: '22' },
@@ -25,11 +24,14 @@ const { values } = parseArgs({
 const seed = wholeNumber('seed', values.seed);
 const steps = wholeNumber('steps', values.steps);
 const heldOutCount = wholeNumber('held-out', values['held-out']);
+const framework = await loadFramework(values.framework);
+if (framework === undefined)
+  refuse(`--framework must be one of ${frameworkNames.join(', ')}`, values.framework);
 
 const startedAt = performance.now();
 const screen = new DemoScreen();
 screen.title('apprentice: a support desk learns its rules', [
-  'An AI SDK agent with two tools, a tiny model of 0.9 M parameters, GRPO on a LoRA, this machine, no GPU.',
+  `${framework.title} with two tools, a tiny model of 0.9 M parameters, GRPO on a LoRA, this machine, no GPU.`,
 ]);
 
 const environment = await ensureEnvironment({
@@ -55,8 +57,7 @@ const apprentice = createApprentice({
   },
 });
 
-// The one line: the model that the agent calls, wrapped. (The demo has no provider account, hence no incumbent.)
-const model = wrapModel(noIncumbent, apprentice);
+const handleTicket = framework.connect(apprentice);
 
 const random = seededRandom(seed);
 const scenarios = makeTickets('train', 1500, random);
@@ -82,8 +83,7 @@ try {
     seed,
     groupsPerStep: 16,
     groupSize: 8,
-    rollout: (ticket, { attempt, signal }) =>
-      handleTicket(model, ticket, { stream: attempt % 2 === 1, signal }),
+    rollout: (ticket, { attempt, signal }) => handleTicket(ticket, { stream: attempt % 2 === 1, signal }),
     rewards: [codeReward('handled', ({ scenario, result }) => reward(scenario, result))],
     scaleByStandardDeviation: true,
     optimizer: { learningRate: 1e-3, gradientSteps: 4, betas: [0.9, 0.95] },
@@ -128,6 +128,7 @@ try {
   const { store, capture } = await apprentice.status();
   const logprobGap = { mean: gapSum / Math.max(1, trainedTokens), max: gapMax };
   const result = {
+    framework: values.framework,
     seed,
     before,
     after,
@@ -159,6 +160,10 @@ try {
 function wholeNumber(name: string, text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 1) return value;
-  process.stderr.write(`--${name} must be a whole number of at least 1, but it is "${text}".\n`);
+  refuse(`--${name} must be a whole number of at least 1`, text);
+}
+
+function refuse(rule: string, received: string): never {
+  process.stderr.write(`${rule}, but it is "${received}".\n`);
   process.exit(2);
 }

@@ -1,10 +1,23 @@
-/** The agent: plain AI SDK code that knows nothing of apprentice. */
+/** The agent on the AI SDK. */
 import { generateText, stepCountIs, streamText, tool, type LanguageModel } from 'ai';
+import { wrapModel } from 'apprentice/ai-sdk';
 import { z } from 'zod';
-import { words, type Outcome, type Ticket } from './world.ts';
+import { noIncumbent } from '../incumbent.ts';
+import { words, type Outcome, type Ticket } from '../world.ts';
+import { maxTokens, maxTurns, type Framework } from './framework.ts';
 
-/** Handles one ticket; gives back what it did. */
-export async function handleTicket(
+export const aiSdk: Framework = {
+  title: 'An AI SDK agent',
+  connect(apprentice) {
+    // The one line: the model that the agent calls, wrapped. (The demo has no provider account, hence no incumbent.)
+    const model = wrapModel(noIncumbent, apprentice);
+    return (ticket, options) => handleTicket(model, ticket, options);
+  },
+};
+
+// From here on, the agent knows nothing of apprentice.
+
+async function handleTicket(
   model: LanguageModel,
   ticket: Ticket,
   options: { readonly stream: boolean; readonly signal: AbortSignal },
@@ -15,8 +28,8 @@ export async function handleTicket(
     model,
     system: words.system,
     prompt: ticket.message,
-    stopWhen: stepCountIs(4),
-    maxOutputTokens: 48,
+    stopWhen: stepCountIs(maxTurns),
+    maxOutputTokens: maxTokens,
     maxRetries: 2,
     abortSignal: options.signal,
     tools: {
