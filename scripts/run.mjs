@@ -15,8 +15,10 @@ const tasks = {
   demo: 'examples/support-desk/demo.ts',
   test: 'scripts/test.ts',
   check: 'scripts/check.ts',
+  'bench:adapters': 'bench/adapters/index.ts',
   'bench:capture': 'bench/capture/index.ts',
   'bench:training': 'bench/training/index.ts',
+  'example:openai-agent': 'examples/openai-agent/main.ts',
 };
 
 const [name, ...rest] = process.argv.slice(2);

@@ -7,7 +7,7 @@ import { errorOutcome } from '../outcome.ts';
 import type { AnswerCollector } from './answer.ts';
 import { keptMessages, newToolResults } from './messages.ts';
 import { givenParameters, policyParameters, type WireBody } from './policy-request.ts';
-import { wireError } from './schema.ts';
+import { reportedError } from './schema.ts';
 
 export interface WireCall {
   readonly run: ActiveRun;
@@ -70,8 +70,7 @@ export function streamEndOutcome(
 
 /** What an HTTP error says, as the outcome of the call. */
 export function statusOutcome(status: number, text: string): CallOutcome {
-  const said = wireError.safeParse(parseJson(text));
-  const message = said.success ? said.data.error.message : 'The model server gave no reason.';
+  const message = reportedError(parseJson(text)) ?? 'The model server gave no reason.';
   return { status: 'error', error: { name: `HTTP ${String(status)}`, message } };
 }
 

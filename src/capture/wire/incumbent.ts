@@ -5,7 +5,7 @@ import { AnswerCollector } from './answer.ts';
 import { beginCall, parseJson, statusOutcome, streamEndOutcome, type WireCall } from './call.ts';
 import { endMark, tapEvents } from './events.ts';
 import { isEventStream, isJson, webBody, withBody } from './response.ts';
-import { chunk, completion, wireError } from './schema.ts';
+import { chunk, completion, reportedError } from './schema.ts';
 
 /**
  * Sends the call by `send` and records what comes. Rejects only as `send` does.
@@ -48,16 +48,20 @@ export async function answerByIncumbent(
 }
 
 async function observed(call: WireCall, recorded: RecordedCall, response: Response): Promise<Response> {
-  const body = webBody(response);
-  if (body === undefined || !(isEventStream(response) || isJson(response))) {
+  if (isEventStream(response)) {
+    const body = webBody(response);
+    if (body !== undefined) return withBody(response, tapped(call, recorded, body));
+  }
+  if (!isJson(response) || typeof response.text !== 'function') {
     recorded.end(response.ok ? { status: 'ok' } : statusOutcome(response.status, ''));
     return response;
   }
-  if (isEventStream(response)) return withBody(response, tapped(call, recorded, body));
-  const { text, error } = await readText(body);
-  if (error !== undefined) {
-    recorded.end(errorOutcome(error.reason, call.signal));
-    return withBody(response, brokenOff(text, error.reason));
+  let text: string;
+  try {
+    text = await response.text();
+  } catch (error) {
+    recorded.end(errorOutcome(error, call.signal));
+    return withBody(response, brokenOff(error));
   }
   if (response.ok) recordWhole(call, recorded, text);
   else recorded.end(statusOutcome(response.status, text));
@@ -91,10 +95,9 @@ function tapped(
       return;
     }
     const parsed = parseJson(data);
-    const reported = wireError.safeParse(parsed);
-    if (reported.success) {
+    const message = reportedError(parsed);
+    if (message !== undefined) {
       collected.fail();
-      const { message } = reported.data.error;
       recorded.end({ status: 'error', error: { name: 'Error', message } }, collected.record());
       return;
     }
@@ -119,28 +122,10 @@ function tapped(
   });
 }
 
-interface ReadText {
-  readonly text: string;
-  /** Why it broke off, where it did. */
-  readonly error?: { readonly reason: unknown };
-}
-
-async function readText(body: ReadableStream<Uint8Array>): Promise<ReadText> {
-  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-  let text = '';
-  try {
-    for await (const bytes of body) text += decoder.decode(bytes, { stream: true });
-  } catch (reason) {
-    return { text, error: { reason } };
-  }
-  return { text: text + decoder.decode() };
-}
-
-/** What came, and then the same error: the client meets it where it would have met it. */
-function brokenOff(text: string, reason: unknown): ReadableStream<Uint8Array> {
+/** The same error again: the client meets it where it would have met it, when it reads. */
+function brokenOff(reason: unknown): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>({
     start(controller) {
-      controller.enqueue(new TextEncoder().encode(text));
       controller.error(reason);
     },
   });

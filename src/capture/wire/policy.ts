@@ -7,7 +7,7 @@ import { beginCall, statusOutcome, streamEndOutcome, type WireCall } from './cal
 import { encodeEvent, endMark, EventReader } from './events.ts';
 import { policyRequest } from './policy-request.ts';
 import { rewritten } from './response.ts';
-import { chunk, completion, wireError } from './schema.ts';
+import { chunk, completion, reportedError } from './schema.ts';
 import { isUnaskedCount, stripTokens } from './strip.ts';
 import { sendToPolicy } from './transport.ts';
 
@@ -142,9 +142,8 @@ class PolicyEvents {
       return { data };
     }
     const parsed = JSON.parse(data) as object;
-    const reported = wireError.safeParse(parsed);
-    if (reported.success) {
-      const { message } = reported.data.error;
+    const message = reportedError(parsed);
+    if (message !== undefined) {
       collected.fail();
       recorded.end({ status: 'error', error: { name: 'Error', message } }, collected.record());
       return { data, failure: message };

@@ -60,7 +60,14 @@ export const chunk = z.object({
   ),
 });
 
-export const wireError = z.object({ error: z.object({ message: z.string(), code: z.string().nullish() }) });
+const wireError = z.object({ error: z.object({ message: z.string() }) });
+
+/** What a server says of an error that it reports, in an answer or in the middle of a stream; else undefined. */
+export function reportedError(data: unknown): string | undefined {
+  // Looked for first: nearly no chunk has it, and each refusal by a schema makes an error.
+  if (typeof data !== 'object' || data === null || !('error' in data)) return undefined;
+  return wireError.safeParse(data).data?.error.message;
+}
 
 export type WireUsage = z.infer<typeof usage>;
 export type Completion = z.infer<typeof completion>;

@@ -1,6 +1,6 @@
 /** Server-sent events of a completion → the AI SDK's stream parts. */
 import { endMark, EventReader } from '../../../capture/wire/events.ts';
-import { chunk, wireError } from '../../../capture/wire/schema.ts';
+import { chunk, reportedError } from '../../../capture/wire/schema.ts';
 import type { Part, SpecificationVersion } from '../specification.ts';
 import { PolicyCallError, readingError } from './api-error.ts';
 import { warnings } from './shapes.ts';
@@ -71,9 +71,8 @@ class PartReader {
         if (event === undefined) throw new Error('it broke off before its end.');
         if (event === endMark) return { parts: answer.end(), last: true };
         const data: unknown = JSON.parse(event);
-        const reported = wireError.safeParse(data);
-        if (reported.success) {
-          const { message } = reported.data.error;
+        const message = reportedError(data);
+        if (message !== undefined) {
           const failure = new PolicyCallError({ message, url: response.url, isRetryable: true });
           return { parts: [], last: true, failure };
         }

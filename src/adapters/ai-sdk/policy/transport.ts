@@ -1,6 +1,6 @@
 /** HTTP to a policy's endpoint, with errors that the AI SDK knows how to retry. */
 import type { Endpoint } from '../../../backends/backend.ts';
-import { wireError } from '../../../capture/wire/schema.ts';
+import { reportedError } from '../../../capture/wire/schema.ts';
 import { completionsUrl, sendToPolicy } from '../../../capture/wire/transport.ts';
 import { PolicyCallError } from './api-error.ts';
 import type { RequestBody } from './request.ts';
@@ -26,11 +26,9 @@ export async function postCompletion(
   }
   if (response.ok) return response;
   const { status } = response;
-  const parsed = wireError.safeParse(await response.json().catch(() => undefined));
+  const reported = reportedError(await response.json().catch(() => undefined));
   throw new PolicyCallError({
-    message: parsed.success
-      ? parsed.data.error.message
-      : `The policy server answered with HTTP ${String(status)}.`,
+    message: reported ?? `The policy server answered with HTTP ${String(status)}.`,
     url,
     statusCode: status,
     responseHeaders: Object.fromEntries(response.headers),
