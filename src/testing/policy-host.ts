@@ -1,5 +1,5 @@
 /** A recorder that routes everything to a scripted model server, for tests. */
-import type { Route } from '../capture/route.ts';
+import type { PolicyRoute } from '../capture/recorded-call.ts';
 import {
   startOpenAIDialectServer,
   type DialectAnswer,
@@ -26,6 +26,12 @@ export async function startPolicyHost(
       ? answers
       : (_, index) => answers[index] ?? { kind: 'status', status: 400, message: 'no further answer' },
   );
+  const route = routeTo(server.baseUrl, onFailure);
+  return { ...memoryHost({ choose: () => route }), server, close: () => server.close() };
+}
+
+/** The route to the policy, served at `baseUrl`. */
+export function routeTo(baseUrl: string, onFailure: PolicyRoute['onFailure'] = 'throw'): PolicyRoute {
   const identity = {
     baseModel: 'base',
     baseDigest: 'sha256:base',
@@ -33,13 +39,13 @@ export async function startPolicyHost(
     chatTemplateDigest: 'sha256:template',
     contextLength: 4096,
   };
-  const route: Route = {
+  const endpoint = { baseUrl, apiKey: 'secret-of-the-policy', identity };
+  return {
     kind: 'policy',
     policy,
     step: 3,
     propensity: 1,
     onFailure,
-    endpoint: () => Promise.resolve({ baseUrl: server.baseUrl, apiKey: 'secret-of-the-policy', identity }),
+    endpoint: () => Promise.resolve(endpoint),
   };
-  return { ...memoryHost({ choose: () => route }), server, close: () => server.close() };
 }

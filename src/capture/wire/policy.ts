@@ -1,4 +1,5 @@
 /** A client's chat completion, answered by the policy of its run: recorded token by token, handed on without tokens. */
+import type { CallOutcome } from '../../trajectory/records.ts';
 import { errorOutcome } from '../outcome.ts';
 import type { PolicyRoute, RecordedCall } from '../recorded-call.ts';
 import { warnOnce } from '../warn-once.ts';
@@ -109,43 +110,52 @@ class PolicyEvents {
 
   /** The next event; undefined at the end. Rejects where the stream breaks off. */
   async next(): Promise<PolicyEvent | undefined> {
-    const { call, collected, recorded } = this.#answer;
+    const { call } = this.#answer;
     try {
       for (;;) {
         const data = await this.#events.next();
-        if (data === undefined) {
-          recorded.end(streamEndOutcome({ type: 'done' }, collected, call.signal), collected.record());
-          return undefined;
-        }
+        if (data === undefined) return this.#close();
         const event = this.#take(data);
         if (event !== undefined) return event;
       }
     } catch (error) {
-      recorded.end(errorOutcome(error, call.signal), collected.record());
+      this.#end(errorOutcome(error, call.signal));
       throw error;
     }
   }
 
   async cancel(reason: unknown): Promise<void> {
-    const { call, collected, recorded } = this.#answer;
-    const outcome = streamEndOutcome({ type: 'cancelled', reason }, collected, call.signal);
-    recorded.end(outcome, collected.record());
+    const { call, collected } = this.#answer;
+    this.#end(streamEndOutcome({ type: 'cancelled', reason }, collected, call.signal));
     await this.#events.cancel(reason);
+  }
+
+  /** The end of the body: fine after the finish reason, else what came must not pass for the whole answer. */
+  #close(): undefined {
+    const { call, collected } = this.#answer;
+    const outcome = streamEndOutcome({ type: 'done' }, collected, call.signal);
+    this.#end(outcome);
+    if (outcome.status === 'error') throw new TypeError(outcome.error.message);
+  }
+
+  #end(outcome: CallOutcome): void {
+    const { call, collected, recorded } = this.#answer;
+    call.run.keepRawArguments(collected.toolCalls.values());
+    recorded.end(outcome, collected.record());
   }
 
   /** What the client gets of an event; undefined for what it has not asked for. */
   #take(data: string): PolicyEvent | undefined {
     const { call, collected, recorded } = this.#answer;
     if (data === endMark) {
-      call.run.keepRawArguments(collected.toolCalls.values());
-      recorded.end({ status: 'ok' }, collected.record());
+      this.#end({ status: 'ok' });
       return { data };
     }
     const parsed = JSON.parse(data) as object;
     const message = reportedError(parsed);
     if (message !== undefined) {
       collected.fail();
-      recorded.end({ status: 'error', error: { name: 'Error', message } }, collected.record());
+      this.#end({ status: 'error', error: { name: 'Error', message } });
       return { data, failure: message };
     }
     collected.push(chunk.parse(parsed));

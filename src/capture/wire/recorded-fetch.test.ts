@@ -1,22 +1,13 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { memoryHost, type MemoryHost } from '../../testing/memory-host.ts';
+import { memoryHost } from '../../testing/memory-host.ts';
 import {
   fakeAnswerIds,
-  fakeLogprob,
   startOpenAIDialectServer,
   type DialectAnswer,
   type DialectServer,
 } from '../../testing/openai-dialect-server.ts';
-import { policy, startPolicyHost, type PolicyHost } from '../../testing/policy-host.ts';
+import { ask, nowhere, question, recorded, text } from '../../testing/wire-scene.ts';
 import { recordedFetch, type Fetch } from './recorded-fetch.ts';
-
-const text: DialectAnswer = { kind: 'text', text: 'It is raining in Paris.', reasoning: 'Let me see. ' };
-const rawArguments = '{"days": 1.0,  "city": "Paris"}';
-const tools: DialectAnswer = {
-  kind: 'tools',
-  calls: [{ id: 'call-a', name: 'weather', arguments: rawArguments }],
-};
-const question = { role: 'user', content: 'What is the weather in Paris?' };
 
 const closers: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -31,35 +22,7 @@ async function incumbent(...answers: DialectAnswer[]): Promise<DialectServer> {
   return server;
 }
 
-async function policyHost(...given: Parameters<typeof startPolicyHost>): Promise<PolicyHost> {
-  const host = await startPolicyHost(...given);
-  closers.push(() => host.close());
-  return host;
-}
-
-const recorded = (host: MemoryHost, base: Fetch = fetch) =>
-  recordedFetch(base, { recorder: host.recorder, adapter: 'test' });
-
-function ask(baseUrl: string, more: object = {}): [url: string, init: RequestInit] {
-  const body = JSON.stringify({ model: 'gpt', messages: [question], ...more });
-  const headers = { authorization: 'Bearer of the user', 'openai-organization': 'org', cookie: 'private=1' };
-  return [`${baseUrl}/chat/completions`, { method: 'POST', headers, body }];
-}
-
-/** The data of each event; what follows the last whole one must be nothing. */
-function eventsOf(body: string): unknown[] {
-  const events = body.split('\n\n');
-  expect(events.pop()).toBe('');
-  return events.map((event) => {
-    const data = event.replace(/^data: /, '');
-    return data === '[DONE]' ? data : (JSON.parse(data) as unknown);
-  });
-}
-
-/** Nothing answers here. */
-const nowhere = 'http://127.0.0.1:9/v1';
-
-describe('on the incumbent', () => {
+describe('recordedFetch on the incumbent', () => {
   it.each([false, true])('passes request and answer on as they are (stream: %s)', async (stream) => {
     const server = await incumbent(text, text);
     const host = memoryHost();
@@ -128,13 +91,14 @@ describe('on the incumbent', () => {
     expect(host.calls()).toMatchObject([{ response: { message: { content: 'yes' } } }]);
   });
 
-  it('hands on what is no answer at all, on record and counted as no fault', async () => {
+  it('hands on what is no answer at all, on record, and no fault', async () => {
     const host = memoryHost();
     const odd = new Response('<html>', { headers: { 'content-type': 'text/html' } });
     expect(await recorded(host, () => Promise.resolve(odd))(...ask(nowhere))).toBe(odd);
     const standIn = { ok: true, json: () => ({}) } as unknown as Response;
     expect(await recorded(host, () => Promise.resolve(standIn))(...ask(nowhere))).toBe(standIn);
     expect(host.finished()).toHaveLength(2);
+    expect(host.faults()).toEqual({});
   });
 
   it('answers with an error status as it came, and rejects as it would have', async () => {
@@ -246,249 +210,5 @@ describe('on the incumbent', () => {
       content[2],
       { type: 'input_audio', omitted: true },
     ]);
-  });
-});
-
-describe('on a policy', () => {
-  it.each([false, true])('records ids and hands on an answer without them (stream: %s)', async (stream) => {
-    const host = await policyHost([text]);
-    const request = ask(nowhere, { stream, seed: 7, store: true, user: 'somebody' });
-    const response = await host.recorder.run({}, () => recorded(host)(...request));
-    const body = await response.text();
-    for (const name of ['token_ids', 'prompt_token_ids', '"logprob"']) expect(body).not.toContain(name);
-    if (stream) {
-      const events = eventsOf(body);
-      expect(events.at(-1)).toBe('[DONE]');
-      const chunks = events.slice(0, -1) as { choices: { delta: { content?: string }; logprobs?: null }[] }[];
-      expect(chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('')).toBe(text.text);
-      expect(chunks.every(({ choices }) => choices.length === 1)).toBe(true);
-    } else {
-      expect(JSON.parse(body)).toMatchObject({
-        model: policy,
-        choices: [{ message: { content: text.text }, logprobs: null }],
-      });
-    }
-    const [sent] = host.server.requests;
-    expect(sent?.headers['authorization']).toBe('Bearer secret-of-the-policy');
-    expect(sent?.headers).not.toHaveProperty('openai-organization');
-    expect(sent?.headers).not.toHaveProperty('cookie');
-    expect(sent?.body).toEqual({
-      model: policy,
-      messages: [question],
-      temperature: 1,
-      top_p: 1,
-      seed: 7,
-      logprobs: true,
-      return_token_ids: true,
-      stream,
-      ...(stream ? { stream_options: { include_usage: true } } : {}),
-    });
-    const ids = fakeAnswerIds(text);
-    const [call] = host.calls();
-    expect(call).toMatchObject({
-      served: { requestedModel: 'gpt', respondedModel: policy, policy, baseDigest: 'sha256:base' },
-      request: { parameters: { temperature: 1, top_p: 1, seed: 7, store: true } },
-      response: { message: { content: text.text, reasoning: 'Let me see. ' } },
-      tokens: { completionIds: ids, logprobs: ids.map((_, index) => fakeLogprob(index)) },
-      trainability: { trainable: true },
-    });
-    expect(call?.tokens?.promptIds).toHaveLength(call?.response.usage.inputTokens ?? 0);
-    expect(host.faults()).toEqual({});
-  });
-
-  it('leaves in the answer what the caller asked for', async () => {
-    const host = await policyHost([text, text]);
-    const asked = { logprobs: true, stream_options: { include_usage: true } };
-    const response = await recorded(host)(...ask(nowhere, { ...asked, stream: true }));
-    const events = eventsOf(await response.text()) as { usage?: object; choices: unknown[] }[];
-    expect(events.at(-2)).toMatchObject({ choices: [], usage: { completion_tokens: 8 } });
-    expect(JSON.stringify(events)).toContain('"logprob":-0.25');
-    const plain = await recorded(host)(...ask(nowhere, { logprobs: true }));
-    expect(await plain.text()).toContain('"logprob":-0.25');
-  });
-
-  it('sends arguments back as they were sampled, and puts the results of tools on record once', async () => {
-    const host = await policyHost([tools, text, text]);
-    const call = (id: string) => ({
-      id,
-      type: 'function',
-      function: { name: 'weather', arguments: '{"days":1,"city":"Paris"}' },
-    });
-    const result = { role: 'tool', tool_call_id: 'call-a', content: [{ type: 'text', text: 'rain' }] };
-    const history = [
-      {
-        role: 'developer',
-        content: [
-          { type: 'text', text: 'Be ' },
-          { type: 'text', text: 'brief.' },
-        ],
-      },
-      question,
-      { role: 'assistant', content: 'Yes?', tool_calls: [] },
-      question,
-    ];
-    const turn = [...history, { role: 'assistant', content: null, tool_calls: [call('call-a')] }, result];
-    await host.recorder.run({}, async () => {
-      const more = { tools: [{ type: 'function', function: { name: 'weather' } }] };
-      await recorded(host)(...ask(nowhere, { messages: history, ...more }));
-      await recorded(host)(...ask(nowhere, { messages: turn, ...more }));
-      await recorded(host)(
-        ...ask(nowhere, { messages: [...turn, { role: 'assistant', content: 'Rain.' }, question] }),
-      );
-    });
-    expect(host.server.requests[1]?.body).toMatchObject({
-      tool_choice: 'auto',
-      messages: [
-        { role: 'system', content: 'Be brief.' },
-        question,
-        { role: 'assistant', content: 'Yes?' },
-        question,
-        { role: 'assistant', tool_calls: [{ id: 'call-a', function: { arguments: rawArguments } }] },
-        { role: 'tool', content: 'rain' },
-      ],
-    });
-    expect(host.server.requests[1]?.body.messages[2]).not.toHaveProperty('tool_calls');
-    const [trajectory] = host.finished();
-    expect(trajectory?.events.map((event) => event.kind)).toEqual([
-      'model-call',
-      'tool-result',
-      'model-call',
-      'model-call',
-    ]);
-    expect(trajectory?.events[1]).toMatchObject({ toolName: 'weather', input: rawArguments, output: 'rain' });
-  });
-
-  it('marks a call whose ids and count differ, and one of several choices, as not trainable', async () => {
-    const odd = { prompt_token_ids: [1], usage: { completion_tokens: 3 } };
-    const choice = { message: { content: 'a' }, token_ids: [5], logprobs: { content: [{ logprob: -1 }] } };
-    const host = memoryHost({
-      choose: () => ({
-        kind: 'policy',
-        policy,
-        step: 1,
-        propensity: 1,
-        onFailure: 'throw',
-        endpoint: () => Promise.resolve({ baseUrl, apiKey: 'k', identity }),
-      }),
-    });
-    const identity = {
-      baseModel: 'b',
-      baseDigest: 'd',
-      tokenizerDigest: 't',
-      chatTemplateDigest: 'c',
-      contextLength: 1,
-    };
-    const { createServer } = await import('node:http');
-    const server = createServer((_, response) => {
-      response.setHeader('content-type', 'application/json');
-      response.end(
-        JSON.stringify({
-          ...odd,
-          choices: [
-            { ...choice, index: 0 },
-            { ...choice, index: 1 },
-          ],
-        }),
-      );
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    closers.push(
-      () =>
-        new Promise((resolve) =>
-          server.close(() => {
-            resolve();
-          }),
-        ),
-    );
-    const { port } = server.address() as { port: number };
-    const baseUrl = `http://127.0.0.1:${String(port)}/v1`;
-    await recorded(host)(...ask(nowhere, { n: 2 }));
-    expect(host.calls()[0]).toMatchObject({
-      tokens: { completionIds: [5] },
-      trainability: { trainable: false, reason: 'token-count-mismatch' },
-    });
-  });
-
-  it.each([false, true])('in training hands on what went wrong (stream: %s)', async (stream) => {
-    const host = await policyHost([{ kind: 'status', status: 503 }, { kind: 'error-chunk', text: '' }, text]);
-    await host.recorder.run({}, async () => {
-      const first = await recorded(host)(...ask(nowhere, { stream }));
-      expect([first.status, first.headers.get('retry-after-ms')]).toEqual([503, '1']);
-      const second = recorded(host)(...ask(nowhere, { stream }));
-      if (stream) expect((await second).status).toBe(500);
-      else await expect(second).rejects.toThrow(TypeError);
-      expect((await recorded(host)(...ask(nowhere, { stream }))).status).toBe(200);
-    });
-    const calls = host.calls();
-    expect(calls.map((call) => call.retryOf)).toEqual([undefined, calls[0]?.id, calls[1]?.id]);
-  });
-
-  it.each([false, true])('in production the incumbent answers for it (stream: %s)', async (stream) => {
-    const own: DialectAnswer = { kind: 'text', text: 'from the incumbent' };
-    const server = await incumbent(own, own, own);
-    const failures: DialectAnswer[] = [
-      { kind: 'status', status: 503 },
-      { kind: 'dead-socket', text: '' },
-      { kind: 'error-chunk', text: '' },
-    ];
-    const host = await policyHost(failures, 'incumbent');
-    for (const _ of failures) {
-      const response = await recorded(host)(...ask(server.baseUrl, { stream }));
-      expect(await response.text()).toContain('incumbent');
-    }
-    for (const { events } of host.finished()) {
-      expect(events).toMatchObject([
-        { outcome: { status: 'error' }, served: { policy } },
-        { outcome: { status: 'ok' }, served: { policy: null }, trainability: { reason: 'fallback' } },
-      ]);
-    }
-    expect(host.finished()).toHaveLength(3);
-  });
-
-  it('hands on an error in the middle of a stream, and the break of a socket', async () => {
-    const host = await policyHost(
-      [
-        { kind: 'error-chunk', text: 'so far ' },
-        { kind: 'dead-socket', text: 'so far ' },
-      ],
-      'incumbent',
-    );
-    await host.recorder.run({}, async () => {
-      const first = await recorded(host)(...ask(nowhere, { stream: true }));
-      expect(eventsOf(await first.text()).at(-1)).toMatchObject({ error: { message: 'scripted failure' } });
-      const second = await recorded(host)(...ask(nowhere, { stream: true }));
-      await expect(second.text()).rejects.toThrow('terminated');
-    });
-    for (const call of host.calls()) {
-      expect(call.outcome.status).toBe('error');
-      expect(call.tokens?.completionIds).toEqual(fakeAnswerIds({ kind: 'text', text: 'so far ' }));
-    }
-  });
-
-  it('takes an abort and a reader that leaves for what they are, and tells the server', async () => {
-    const host = await policyHost(() => ({ kind: 'hang', text: 'so far ' }), 'incumbent');
-    const controller = new AbortController();
-    const open = async (signal?: AbortSignal) => {
-      const [url, init] = ask(nowhere, { stream: true });
-      const response = await recorded(host)(url, { ...init, ...(signal === undefined ? {} : { signal }) });
-      const reader = (response.body as ReadableStream<Uint8Array>).getReader();
-      for (let count = 0; count < 3; count += 1) await reader.read();
-      return reader;
-    };
-    await host.recorder.run({}, async () => {
-      const aborted = await open(controller.signal);
-      const pending = aborted.read();
-      controller.abort();
-      await expect(pending).rejects.toThrow(/abort/i);
-      const left = await open();
-      await left.cancel();
-      const [url, init] = ask(nowhere);
-      await expect(recorded(host)(url, { ...init, signal: AbortSignal.timeout(20) })).rejects.toThrow(
-        /timeout/i,
-      );
-    });
-    await expect.poll(() => host.server.abandoned).toBe(3);
-    expect(host.calls().map((call) => call.outcome.status)).toEqual(['aborted', 'cancelled', 'aborted']);
-    expect(host.calls()[0]?.tokens?.completionIds).toHaveLength(2);
   });
 });

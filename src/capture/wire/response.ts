@@ -50,9 +50,14 @@ export function rewritten(original: Response, body: string | ReadableStream<Uint
 }
 
 export function isEventStream(response: Response): boolean {
-  return response.headers.get('content-type')?.includes('text/event-stream') === true;
+  return contentType(response).includes('text/event-stream');
 }
 
 export function isJson(response: Response): boolean {
-  return response.headers.get('content-type')?.includes('json') === true;
+  return contentType(response).includes('json');
+}
+
+/** Tests of users put plain objects in the place of responses. */
+function contentType(response: Partial<Response>): string {
+  return response.headers?.get('content-type') ?? '';
 }
