@@ -1,12 +1,12 @@
 /** A call on the user's own model, recorded and otherwise untouched. */
 import type { CallEnd } from '../../capture/capture.ts';
-import { errorOutcome, streamOutcome } from '../../capture/outcome.ts';
+import { errorOutcome } from '../../capture/outcome.ts';
 import { RecordedCall } from '../../capture/recorded-call.ts';
 import type { ActiveRun } from '../../capture/run.ts';
 import { tapStream, type StreamEnd } from '../../capture/stream-tap.ts';
-import type { CallOutcome } from '../../trajectory/records.ts';
-import { answerMessage, collectParts, toMessages, toTools } from './messages.ts';
+import { answerMessage, toMessages, toTools } from './messages.ts';
 import { givenParameters } from './parameters.ts';
+import { SeenParts } from './seen-parts.ts';
 import {
   finishReasonText,
   usageCounts,
@@ -51,7 +51,7 @@ export async function streamByIncumbent(call: IncumbentCall): Promise<StreamResu
     throw error;
   }
   const seen = new SeenParts();
-  recorded.partial({ message: () => answerMessage(collectParts(seen.parts)) });
+  recorded.partial({ message: () => answerMessage(seen.content) });
   const finish = (how: StreamEnd): void => {
     recorded.end(seen.outcome(how, options.abortSignal), streamRecord(call, seen));
   };
@@ -65,27 +65,6 @@ export async function streamByIncumbent(call: IncumbentCall): Promise<StreamResu
     end: finish,
   });
   return { ...result, stream };
-}
-
-/** The parts of a stream, by reference. */
-class SeenParts {
-  readonly parts: Part[] = [];
-  error: Part | undefined;
-  finish: Part | undefined;
-  metadata: Part | undefined;
-
-  add(part: Part): void {
-    this.parts.push(part);
-    if (part.type === 'error') this.error ??= part;
-    else if (part.type === 'finish') this.finish = part;
-    else if (part.type === 'response-metadata') this.metadata = part;
-  }
-
-  /** An error part is followed by a finish part: the call has failed all the same. */
-  outcome(how: StreamEnd, signal: AbortSignal | undefined): CallOutcome {
-    if (this.error !== undefined) return errorOutcome(this.error['error'], signal);
-    return this.finish === undefined ? streamOutcome(how, signal) : { status: 'ok' };
-  }
 }
 
 function begin({ run, model, options, fallback }: IncumbentCall, streamed: boolean): RecordedCall {
@@ -109,18 +88,13 @@ function resultRecord({ run }: IncumbentCall, result: GenerateResult): Omit<Call
   return run.guard('reading an answer', () => record(run, content, finishReason, usage, response), {});
 }
 
-function streamRecord(
-  { run }: IncumbentCall,
-  { parts, finish, metadata }: SeenParts,
-): Omit<CallEnd, 'outcome'> {
+function streamRecord({ run }: IncumbentCall, seen: SeenParts): Omit<CallEnd, 'outcome'> {
+  const { content, finish, metadata } = seen;
   return run.guard<Omit<CallEnd, 'outcome'>>(
     'reading a stream',
     () => {
       const response = { ...pick(metadata, 'id'), ...pick(metadata, 'modelId') };
-      return {
-        ...record(run, parts, finish?.['finishReason'], finish?.['usage'], response),
-        message: () => answerMessage(collectParts(parts)),
-      };
+      return record(run, content, finish?.['finishReason'], finish?.['usage'], response);
     },
     {},
   );

@@ -60,28 +60,6 @@ export function answerMessage(parts: readonly Part[]): Message {
   };
 }
 
-/** Stream parts → content parts: deltas joined by their ids. */
-export function collectParts(seen: readonly Part[]): Part[] {
-  const parts: Part[] = [];
-  const texts = new Map<string, { type: string; text: string }>();
-  for (const part of seen) {
-    if (part.type === 'text-delta' || part.type === 'reasoning-delta') {
-      const type = part.type === 'text-delta' ? 'text' : 'reasoning';
-      const key = `${type}:${String(part['id'])}`;
-      let open = texts.get(key);
-      if (open === undefined) {
-        open = { type, text: '' };
-        texts.set(key, open);
-        parts.push(open);
-      }
-      open.text += String(part['delta']);
-    } else if (part.type === 'tool-call') {
-      parts.push(part);
-    }
-  }
-  return parts;
-}
-
 /** The tool results that no model has seen yet: those after the last answer. Older ones are not even looked at. */
 export function newToolResults(prompt: readonly PromptMessage[]): PromptPart[] {
   const found: PromptPart[] = [];
