@@ -12,6 +12,7 @@ import type { Scenario } from './rewards/reward.ts';
 import { openSqliteStore } from './store/sqlite/index.ts';
 import type { Store, TrajectoryQuery } from './store/store.ts';
 import { train, type TrainEvent } from './training/loop.ts';
+import { defaultLimits } from './training/rollouts.ts';
 import { parseTrainOptions, parseWith, type TrainOptions } from './training/settings.ts';
 import { namePattern } from './trajectory/ids.ts';
 import type { Reward } from './trajectory/records.ts';
@@ -166,11 +167,13 @@ export class Apprentice {
    */
   async *train<S extends Scenario, R>(options: TrainOptions<S, R>): AsyncGenerator<TrainEvent, void, void> {
     parseTrainOptions(options);
-    const { loss, optimizer, lora } = options;
+    const { loss, optimizer, lora, scaleByStandardDeviation, limits } = options;
     this.#requireBackend().validate({
       ...(loss === undefined ? {} : { loss }),
       ...(optimizer === undefined ? {} : { optimizer }),
       ...(lora === undefined ? {} : { lora }),
+      ...(scaleByStandardDeviation === undefined ? {} : { advantages: { scaleByStandardDeviation } }),
+      concurrency: limits?.concurrency ?? defaultLimits.concurrency,
     });
     const store = await this.#store;
     const backend = await this.backend(options.signal);

@@ -37,7 +37,8 @@ export async function startPolicyHost(
     step: 3,
     propensity: 1,
     onFailure,
-    endpoint: () => Promise.resolve({ baseUrl: server.baseUrl, apiKey: 'secret-of-the-policy', identity }),
+    endpoint: () =>
+      Promise.resolve({ baseUrl: server.baseUrl, apiKey: 'secret-of-the-policy', model: policy, identity }),
   };
   return { ...memoryHost({ choose: () => route }), server, close: () => server.close() };
 }

@@ -103,8 +103,8 @@ try {
       case 'step':
         trainedTokens += event.trainedTokens;
         mismatchedTokens += event.mismatchedTokens;
-        gapSum += event.logprobGap.mean * event.trainedTokens;
-        gapMax = Math.max(gapMax, event.logprobGap.max);
+        gapSum += (event.logprobGap?.mean ?? Number.NaN) * event.trainedTokens;
+        gapMax = Math.max(gapMax, event.logprobGap?.max ?? Number.NaN);
         seconds.rollout += event.seconds.rollout;
         seconds.training += event.seconds.training;
         seconds.swap += event.seconds.swap;

@@ -2,7 +2,8 @@
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { z } from 'zod';
 import { AdapterRefusedError, AbortedError, SidecarError, TrainingFailedError } from '../../errors.ts';
-import type { CanaryReport, TrainingJob } from '../backend.ts';
+import type { CanaryReport } from '../backend.ts';
+import type { SidecarJob } from './job.ts';
 
 const health = z.object({
   protocol: z.literal(1),
@@ -49,6 +50,8 @@ const refusal = z.object({ error: z.object({ message: z.string(), code: z.string
 export type Health = z.infer<typeof health>;
 export type JobEvent = z.infer<typeof jobEvent>;
 
+export type TrainerCanary = Extract<CanaryReport, { against: 'trainer' }>;
+
 export interface SidecarAddress {
   readonly port: number;
   readonly token: string;
@@ -65,11 +68,12 @@ export class SidecarClient {
     return health.parse(await this.#json('GET', '/health', undefined, signal));
   }
 
-  async publish(name: string, step: number, folder: string): Promise<CanaryReport> {
+  async publish(name: string, step: number, folder: string): Promise<TrainerCanary> {
     const body = { lora_name: `${name}@${String(step)}`, lora_path: folder };
     try {
       const { canary } = published.parse(await this.#json('POST', '/v1/load_lora_adapter', body));
       return {
+        against: 'trainer',
         tokens: canary.tokens,
         meanGap: canary.mean_gap,
         maxGap: canary.max_gap,
@@ -87,8 +91,8 @@ export class SidecarClient {
     await this.#json('POST', '/v1/unload_lora_adapter', { lora_name: `${name}@${String(step)}` });
   }
 
-  async startJob(job: TrainingJob, folder: string): Promise<void> {
-    await this.#json('POST', '/training/jobs', toWire(job, folder));
+  async startJob(job: SidecarJob): Promise<void> {
+    await this.#json('POST', '/training/jobs', job);
   }
 
   async cancelJob(jobId: string): Promise<void> {
@@ -145,53 +149,4 @@ export class SidecarClient {
 export function jobError(event: Extract<JobEvent, { type: 'failed' | 'cancelled' }>): Error {
   if (event.type === 'cancelled') return new AbortedError('The training job');
   return new TrainingFailedError(`${event.error.message} (${event.error.code})`, { fix: event.error.fix });
-}
-
-/** Default settings of the local engine, in one place; see `LossOptions` and its neighbours for what they mean. */
-function toWire(job: TrainingJob, folder: string): unknown {
-  const { loss = {}, optimizer = {}, lora = {} } = job;
-  const rank = lora.rank ?? 8;
-  const kind = loss.kind ?? 'cispo';
-  return {
-    job_id: job.jobId,
-    adapter: {
-      name: job.name,
-      step: job.step,
-      parent: job.parentFolder,
-      folder,
-      lora: {
-        rank,
-        alpha: lora.alpha ?? 2 * rank,
-        target_modules: lora.targetModules ?? null,
-        seed: lora.seed ?? 3407,
-      },
-    },
-    loss: {
-      kind,
-      clip_low: loss.clipLow ?? (kind === 'cispo' ? 1 : 0.2),
-      clip_high: loss.clipHigh ?? (kind === 'cispo' ? 4 : 0.2),
-      importance_sampling: loss.importanceSampling ?? 'token',
-      kl_coefficient: loss.klCoefficient ?? 0,
-      truncated_importance_sampling: loss.truncatedImportanceSampling ?? null,
-      entropy_coefficient: loss.entropyCoefficient ?? 0,
-    },
-    optimizer: {
-      learning_rate: optimizer.learningRate ?? 1e-4,
-      betas: optimizer.betas ?? [0.9, 0.99],
-      weight_decay: optimizer.weightDecay ?? 0,
-      max_grad_norm: optimizer.maxGradNorm ?? 1,
-      epochs: optimizer.epochs ?? 1,
-      tokens_per_batch: optimizer.tokensPerBatch ?? 8192,
-      gradient_steps: optimizer.gradientSteps ?? 1,
-    },
-    rows: job.rows.map((row) => ({
-      row_id: row.rowId,
-      group_id: row.groupId,
-      token_ids: row.tokenIds,
-      positions: row.positions,
-      logprobs: row.logprobs,
-      advantages: row.advantages,
-      weights: row.weights,
-    })),
-  };
 }

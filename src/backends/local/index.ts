@@ -3,18 +3,28 @@ import { readFile, readdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { AbortedError, InvalidOptionError, SidecarError, TrainingFailedError } from '../../errors.ts';
+import {
+  AbortedError,
+  AdapterRefusedError,
+  InvalidOptionError,
+  SidecarError,
+  TrainingFailedError,
+} from '../../errors.ts';
+import { policyId, type PolicyRef } from '../../trajectory/ids.ts';
+import { groupRows } from '../rows.ts';
 import type {
   AdapterRef,
   Backend,
   BackendContext,
   CanaryReport,
   Endpoint,
+  PolicyTarget,
   RunningBackend,
   TrainingEvent,
   TrainingJob,
 } from '../backend.ts';
 import { jobError, type JobEvent } from './client.ts';
+import { toSidecarJob } from './job.ts';
 import { ensureEnvironment } from './install.ts';
 import { adapterFolder, adaptersFolder } from './locations.ts';
 import { Supervisor } from './supervisor.ts';
@@ -81,7 +91,7 @@ export function localBackend(options: LocalBackendOptions = {}): Backend {
         startTimeoutMs: options.startTimeoutMs ?? 120_000,
       });
       try {
-        await running.endpoint(context.signal);
+        await running.endpoint('base', context.signal);
       } catch (error) {
         await running.close();
         throw error;
@@ -114,9 +124,16 @@ class LocalBackend implements RunningBackend {
     });
   }
 
-  async endpoint(signal?: AbortSignal): Promise<Endpoint> {
+  async endpoint(policy: PolicyTarget, signal?: AbortSignal): Promise<Endpoint> {
     const { port, token, health } = await this.#supervisor.process(signal);
+    const model = policy === 'base' ? 'base' : policyId(policy);
+    if (policy !== 'base' && !this.#supervisor.isPublished(policy)) {
+      throw new AdapterRefusedError(`${model} is not published.`, {
+        fix: 'Publish it first; a step that was retired can be published again.',
+      });
+    }
     return {
+      model,
       baseUrl: `http://127.0.0.1:${String(port)}/v1`,
       apiKey: token,
       identity: {
@@ -132,13 +149,15 @@ class LocalBackend implements RunningBackend {
   async *train(job: TrainingJob, signal?: AbortSignal): AsyncGenerator<TrainingEvent> {
     const folder = adapterFolder(this.#root, job.name, job.step);
     for (let attempt = 1; ; attempt += 1) {
-      const { client } = await this.#supervisor.process(signal);
+      const { client, health } = await this.#supervisor.process(signal);
+      const { rows } = groupRows(job.groups, health.context_length);
       const onAbort = (): void => {
         client.cancelJob(job.jobId).catch(() => undefined); // the job, or the sidecar, is gone already
       };
       signal?.addEventListener('abort', onAbort, { once: true });
       try {
-        await client.startJob(job, folder);
+        if (rows.length === 0) throw nothingToTrain(job);
+        await client.startJob(toSidecarJob(job, folder, rows));
         for await (const event of client.jobEvents(job.jobId, 0)) {
           const known = toTrainingEvent(event);
           yield known;
@@ -163,19 +182,15 @@ class LocalBackend implements RunningBackend {
     }
   }
 
-  async publish(adapter: {
-    readonly name: string;
-    readonly step: number;
-    readonly folder: string;
-  }): Promise<CanaryReport> {
+  async publish({ name, step, location }: AdapterRef): Promise<CanaryReport> {
     const { client } = await this.#supervisor.process();
-    const report = await client.publish(adapter.name, adapter.step, adapter.folder);
-    this.#supervisor.remember(adapter);
+    const report = await client.publish(name, step, location);
+    this.#supervisor.remember({ name, step, folder: location });
     return report;
   }
 
-  async retire(ref: { readonly name: string; readonly step: number }): Promise<void> {
-    this.#supervisor.forget(ref.name, ref.step);
+  async retire(ref: PolicyRef): Promise<void> {
+    this.#supervisor.forget(ref);
     const { client } = await this.#supervisor.process();
     try {
       await client.retire(ref.name, ref.step);
@@ -193,7 +208,9 @@ class LocalBackend implements RunningBackend {
       if (entry.endsWith('.tmp')) await rm(join(root, entry), { recursive: true, force: true });
       const text = await readFile(join(root, entry, 'manifest.json'), 'utf8').catch(() => undefined);
       const manifest = text === undefined ? undefined : manifestSchema.safeParse(JSON.parse(text));
-      if (manifest?.success === true) found.push({ ...manifest.data, folder: join(root, entry) });
+      if (manifest?.success !== true) continue;
+      const { name, step, digest } = manifest.data;
+      found.push({ name, step, location: join(root, entry), version: digest });
     }
     return found;
   }
@@ -203,16 +220,27 @@ class LocalBackend implements RunningBackend {
   }
 }
 
+function toAdapterRef(adapter: Extract<JobEvent, { type: 'ended' }>['adapter']): AdapterRef {
+  const { name, step, folder, digest } = adapter;
+  return { name, step, location: folder, version: digest };
+}
+
+function nothingToTrain(job: TrainingJob): TrainingFailedError {
+  return new TrainingFailedError(`Job ${job.jobId} holds no call that can be trained on.`, {
+    fix: 'Look at `trainability` of its recorded calls: tokens of a policy, sampled at temperature 1, with logprobs.',
+  });
+}
+
 const manifestSchema = z.object({ name: z.string(), step: z.int(), digest: z.string() });
 
 function toTrainingEvent(event: JobEvent): TrainingEvent {
   switch (event.type) {
     case 'started':
-      return { type: 'started', rows: event.rows, tokens: event.tokens, trainedTokens: event.trained_tokens };
+      return { type: 'started' };
     case 'gradient_step':
       return { type: 'gradient-step', index: event.index, of: event.of, metrics: event.metrics };
     case 'ended':
-      return { type: 'ended', adapter: event.adapter, metrics: event.metrics };
+      return { type: 'ended', adapter: toAdapterRef(event.adapter), metrics: event.metrics };
     case 'failed':
     case 'cancelled':
       throw jobError(event);
@@ -224,6 +252,8 @@ function toTrainingEvent(event: JobEvent): TrainingEvent {
 const positive = z.number().positive();
 const notNegative = z.number().min(0);
 const training = z.strictObject({
+  advantages: z.strictObject({ scaleByStandardDeviation: z.boolean() }).partial().optional(),
+  concurrency: z.int().min(1).optional(),
   loss: z
     .strictObject({
       kind: z.enum(['cispo', 'ppo']),

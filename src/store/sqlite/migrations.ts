@@ -36,7 +36,7 @@ export interface Tables {
     step: number;
     job_id: string;
     state: string;
-    adapter_folder: string | null;
+    adapter_location: string | null;
     metrics: string;
     created_at: number;
   };
@@ -74,7 +74,14 @@ const first: Migration = {
   },
 };
 
+/** Backends keep adapters elsewhere than in folders, too. */
+const second: Migration = {
+  async up(db: Kysely<unknown>) {
+    await sql`alter table steps rename column adapter_folder to adapter_location`.execute(db);
+  },
+};
+
 /** All migrations, in the order of their names. */
 export const migrations: MigrationProvider = {
-  getMigrations: () => Promise.resolve({ '0001-first': first }),
+  getMigrations: () => Promise.resolve({ '0001-first': first, '0002-adapter-location': second }),
 };

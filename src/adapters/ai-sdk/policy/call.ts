@@ -35,11 +35,11 @@ export interface PolicyCall {
 
 /** Answers `doGenerate` by the policy. Rejects with errors that the AI SDK retries where that can help. */
 export async function generateByPolicy(call: PolicyCall): Promise<GenerateResult> {
-  const { run, route, options, version } = call;
+  const { run, options, version } = call;
   const attempt = new Attempt(call, false);
   try {
     const endpoint = await attempt.connect();
-    const body = requestBody(options, route.policy, run.rawArguments, false);
+    const body = requestBody(options, endpoint.model, run.rawArguments, false);
     const response = await postCompletion(endpoint, body, options.abortSignal);
     const answer = await read(response, options.abortSignal);
     for (const one of answer.choices[0]?.message.tool_calls ?? [])
@@ -57,12 +57,12 @@ export async function generateByPolicy(call: PolicyCall): Promise<GenerateResult
  * retried or answered by the incumbent.
  */
 export async function streamByPolicy(call: PolicyCall): Promise<StreamResult> {
-  const { run, route, options, version } = call;
+  const { run, options, version } = call;
   const attempt = new Attempt(call, true);
   const answer = new StreamedAnswer(version);
   try {
     const endpoint = await attempt.connect();
-    const body = requestBody(options, route.policy, run.rawArguments, true);
+    const body = requestBody(options, endpoint.model, run.rawArguments, true);
     const response = await postCompletion(endpoint, body, options.abortSignal);
     const parts = await openStream({
       response,
