@@ -17,7 +17,7 @@ from starlette.routing import Route
 from .. import PROTOCOL_VERSION
 from ..base_model import BaseModel
 from ..errors import SidecarError
-from ..protocol import ChatRequest, LoadAdapter, TrainingJobRequest, UnloadAdapter, parse
+from ..protocol import ChatRequest, LoadAdapter, TokenizeRequest, TrainingJobRequest, UnloadAdapter, parse
 from ..serving.engine import Engine
 from ..training.jobs import Job, TrainingJobs
 from ..training.trainer import peak_memory_bytes
@@ -45,6 +45,7 @@ class Sidecar:
             ("GET", "/health", self._health),
             ("GET", "/v1/models", self._models),
             ("POST", "/v1/chat/completions", self._completions),
+            ("POST", "/tokenize", self._tokenize),
             ("POST", "/v1/load_lora_adapter", self._load),
             ("POST", "/v1/unload_lora_adapter", self._unload),
             ("POST", "/training/jobs", self._start_job),
@@ -112,6 +113,10 @@ class Sidecar:
             exchange.cancel()
             answer.cancel()
             gone.cancel()
+
+    async def _tokenize(self, request: Request) -> Response:
+        ids = self._chat.tokenize(parse(TokenizeRequest, await _body(request)))
+        return JSONResponse({"tokens": ids, "count": len(ids), "max_model_len": self._base.context_length})
 
     async def _load(self, request: Request) -> Response:
         wanted = parse(LoadAdapter, await _body(request))
