@@ -21,6 +21,8 @@ const published = z.object({
   canary: z.object({ tokens: z.number(), mean_gap: z.number(), max_gap: z.number(), base_gap: z.number() }),
 });
 
+const tokenized = z.object({ tokens: z.array(z.int()) });
+
 const metrics = z.record(z.string(), z.number());
 const jobEvent = z.discriminatedUnion('type', [
   z.object({
@@ -89,6 +91,15 @@ export class SidecarClient {
 
   async retire(name: string, step: number): Promise<void> {
     await this.#json('POST', '/v1/unload_lora_adapter', { lora_name: `${name}@${String(step)}` });
+  }
+
+  /** The ids of the messages as the chat template renders them. */
+  async tokenize(request: {
+    readonly messages: readonly object[];
+    readonly tools: readonly object[] | null;
+    readonly add_generation_prompt: boolean;
+  }): Promise<number[]> {
+    return tokenized.parse(await this.#json('POST', '/tokenize', request)).tokens;
   }
 
   async startJob(job: SidecarJob): Promise<void> {
