@@ -19,6 +19,7 @@ export {
   InvalidRecordError,
   isApprenticeError,
   RolloutBudgetExceededError,
+  ServiceRequestError,
   SidecarError,
   StoreError,
   TrainingFailedError,

@@ -145,7 +145,10 @@ export type CanaryReport =
       /** The trainer's logprobs cannot be had: the step answers under its own name, and otherwise than the base. */
       readonly against: 'base';
       readonly tokens: number;
-      /** Mean |served − base| in nats over the tokens that both chose; 0 where the step changed nothing there. */
+      /**
+       * Mean |served − base| in nats of the likeliest tokens, up to and with the first at which the two part; 0 where the
+       * step changed nothing there.
+       */
       readonly baseGap: number;
     };
 

@@ -83,7 +83,8 @@ export class SidecarClient {
       };
     } catch (error) {
       if (error instanceof SidecarError && error.sidecarCode?.startsWith('adapter_') === true) {
-        throw new AdapterRefusedError(error.message, { fix: '', cause: error });
+        const retryable = error.sidecarCode === 'adapter_unloading';
+        throw new AdapterRefusedError(error.message, { fix: '', cause: error, retryable });
       }
       throw error;
     }

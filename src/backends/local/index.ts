@@ -2,6 +2,7 @@
 import { readFile, readdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
 import {
   AbortedError,
@@ -53,6 +54,10 @@ const schema = z.strictObject({
   dtype: z.enum(['float32', 'bfloat16']).optional(),
   startTimeoutMs: z.int().min(1).optional(),
 });
+
+/** A step that is being unloaded is published anew as soon as its last request has ended, or 30 s are over. */
+const unloadingPauseMs = 100;
+const unloadingTries = 300;
 
 /** How often a job is submitted again after its sidecar has died under it. */
 const jobAttempts = 3;
@@ -183,10 +188,19 @@ class LocalBackend implements RunningBackend {
   }
 
   async publish({ name, step, location }: AdapterRef): Promise<CanaryReport> {
-    const { client } = await this.#supervisor.process();
-    const report = await client.publish(name, step, location);
-    this.#supervisor.remember({ name, step, folder: location });
-    return report;
+    for (let tries = 1; ; tries += 1) {
+      const { client } = await this.#supervisor.process();
+      try {
+        const report = await client.publish(name, step, location);
+        this.#supervisor.remember({ name, step, folder: location });
+        return report;
+      } catch (error) {
+        // Retired a moment ago: its last requests are still being answered.
+        const unloading = error instanceof AdapterRefusedError && error.retryable && tries < unloadingTries;
+        if (!unloading) throw error;
+        await pause(unloadingPauseMs);
+      }
+    }
   }
 
   async retire(ref: PolicyRef): Promise<void> {
