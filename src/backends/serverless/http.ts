@@ -60,7 +60,7 @@ export class ServiceHttp {
   /** The body of a good answer. Throws ServiceRequestError, AbortedError. */
   async bytes(request: ServiceRequest): Promise<Uint8Array> {
     const { signal } = request;
-    const repeatable = request.repeatable ?? request.method !== 'POST';
+    const repeatable = isRepeatable(request);
     try {
       return await pRetry(() => this.#limit(() => this.#once(request)), {
         retries: repeatable ? retries : 0,
@@ -85,6 +85,7 @@ export class ServiceHttp {
     const { secret, requestTimeoutMs } = this.#settings;
     const { method, url, body, signal } = request;
     const timeout = AbortSignal.timeout(requestTimeoutMs);
+    const once = !isRepeatable(request);
     const authorization = { bearer: secret.bearer, basic: secret.basic, none: undefined }[
       request.authorisation
     ];
@@ -104,11 +105,11 @@ export class ServiceHttp {
         ...(body === undefined ? {} : { body: body as BodyInit }),
       });
       if (response.ok) return new Uint8Array(await response.arrayBuffer());
-      throw refusal(response, secret.redact(await response.text()), label(request), method);
+      throw refusal(response, secret.redact(await response.text()), label(request), once);
     } catch (error) {
       if (error instanceof ServiceRequestError) throw error;
       if (signal?.aborted === true) throw new AbortedError(`The request ${label(request)}`, signal.reason);
-      throw unanswered(error, label(request), method, secret);
+      throw unanswered(error, label(request), once, secret);
     }
   }
 }
@@ -116,6 +117,10 @@ export class ServiceHttp {
 /** Method and URL, without what stands behind the question mark: signed URLs are keys, too. */
 function label({ method, url }: ServiceRequest): string {
   return `${method} ${url.split('?')[0] ?? url}`;
+}
+
+function isRepeatable({ repeatable, method }: ServiceRequest): boolean {
+  return repeatable ?? method !== 'POST';
 }
 
 function mayRetry(error: unknown): boolean {

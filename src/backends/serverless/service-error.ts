@@ -18,17 +18,17 @@ const fixes: Readonly<Record<number, string>> = {
   429: 'Lower `limits.concurrency`, or wait as long as the service asks.',
 };
 
-/** The error of an answer that is none of 2xx. `text` holds no key any more. */
+/** The error of an answer that is none of 2xx. `text` holds no key any more; `once`: it must not be asked twice. */
 export function refusal(
   response: Response,
   text: string,
   request: string,
-  method: string,
+  once: boolean,
 ): ServiceRequestError {
   const { status } = response;
   const detail = detailOf(text, response.headers.get('content-type') ?? '');
   // The edge gives up before the service does; what a POST began may go on.
-  const mayBeDone = status >= 500 && method === 'POST';
+  const mayBeDone = status >= 500 && once;
   const retryAfterMs = retryAfter(response.headers);
   const wait =
     retryAfterMs === undefined ? '' : ` It asks to wait ${String(Math.ceil(retryAfterMs / 1000))} s.`;
@@ -47,7 +47,7 @@ export function refusal(
 export function unanswered(
   error: unknown,
   request: string,
-  method: string,
+  once: boolean,
   secret: Secret,
 ): ServiceRequestError {
   const timedOut = error instanceof DOMException && error.name === 'TimeoutError';
@@ -55,7 +55,7 @@ export function unanswered(
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   // Nobody was reached, so nothing can have been done.
   const never = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'].includes(code);
-  const mayBeDone = method === 'POST' && !never;
+  const mayBeDone = once && !never;
   const what = timedOut
     ? 'it took too long'
     : secret.redact(cause instanceof Error ? cause.message : String(cause));
