@@ -85,6 +85,19 @@ class TrainingJobRequest(Strict):
     rows: list[Row] = Field(min_length=1)
 
 
+class AdoptTarget(Strict):
+    name: Name
+    step: int = Field(ge=1)
+    folder: str
+
+
+class AdoptRequest(Strict):
+    """A PEFT folder from elsewhere, and the step that it becomes."""
+
+    source: str
+    adapter: AdoptTarget
+
+
 class TokenizeRequest(Strict):
     """Messages whose prompt ids are asked for, in vLLM's dialect."""
 

@@ -21,6 +21,8 @@ const published = z.object({
   canary: z.object({ tokens: z.number(), mean_gap: z.number(), max_gap: z.number(), base_gap: z.number() }),
 });
 
+const adapterOnWire = z.object({ name: z.string(), step: z.int(), folder: z.string(), digest: z.string() });
+const adopted = z.object({ adapter: adapterOnWire });
 const tokenized = z.object({ tokens: z.array(z.int()) });
 
 const metrics = z.record(z.string(), z.number());
@@ -36,7 +38,7 @@ const jobEvent = z.discriminatedUnion('type', [
   z.object({
     seq: z.int(),
     type: z.literal('ended'),
-    adapter: z.object({ name: z.string(), step: z.int(), folder: z.string(), digest: z.string() }),
+    adapter: adapterOnWire,
     metrics,
   }),
   z.object({
@@ -52,6 +54,7 @@ const refusal = z.object({ error: z.object({ message: z.string(), code: z.string
 export type Health = z.infer<typeof health>;
 export type JobEvent = z.infer<typeof jobEvent>;
 
+export type AdoptedAdapter = z.infer<typeof adapterOnWire>;
 export type TrainerCanary = Extract<CanaryReport, { against: 'trainer' }>;
 
 export interface SidecarAddress {
@@ -82,16 +85,24 @@ export class SidecarClient {
         baseGap: canary.base_gap,
       };
     } catch (error) {
-      if (error instanceof SidecarError && error.sidecarCode?.startsWith('adapter_') === true) {
-        const retryable = error.sidecarCode === 'adapter_unloading';
-        throw new AdapterRefusedError(error.message, { fix: '', cause: error, retryable });
-      }
-      throw error;
+      throw asRefusal(error);
     }
   }
 
   async retire(name: string, step: number): Promise<void> {
     await this.#json('POST', '/v1/unload_lora_adapter', { lora_name: `${name}@${String(step)}` });
+  }
+
+  /** Takes a PEFT folder from elsewhere as a step of ours. Throws AdapterRefusedError. */
+  async adopt(
+    source: string,
+    adapter: { name: string; step: number; folder: string },
+  ): Promise<AdoptedAdapter> {
+    try {
+      return adopted.parse(await this.#json('POST', '/training/adopt', { source, adapter })).adapter;
+    } catch (error) {
+      throw asRefusal(error);
+    }
   }
 
   /** The ids of the messages as the chat template renders them. */
@@ -155,6 +166,18 @@ export class SidecarClient {
       : { message: `HTTP ${String(response.status)}`, code: null };
     throw new SidecarError(message, { fix: '', ...(code == null ? {} : { sidecarCode: code }) });
   }
+}
+
+/** The sidecar's refusals of adapters as their own kind of error. */
+function asRefusal(error: unknown): unknown {
+  const code = error instanceof SidecarError ? error.sidecarCode : undefined;
+  if (!(error instanceof SidecarError) || (code?.startsWith('adapter_') !== true && code !== 'folder_taken'))
+    return error;
+  return new AdapterRefusedError(error.message, {
+    fix: '',
+    cause: error,
+    retryable: code === 'adapter_unloading',
+  });
 }
 
 /** What became of the last event of a job that is no result. */

@@ -17,8 +17,9 @@ from starlette.routing import Route
 from .. import PROTOCOL_VERSION
 from ..base_model import BaseModel
 from ..errors import SidecarError
-from ..protocol import ChatRequest, LoadAdapter, TokenizeRequest, TrainingJobRequest, UnloadAdapter, parse
+from ..protocol import AdoptRequest, ChatRequest, LoadAdapter, TokenizeRequest, TrainingJobRequest, UnloadAdapter, parse
 from ..serving.engine import Engine
+from ..training.adopt import adopt_adapter
 from ..training.jobs import Job, TrainingJobs
 from ..training.trainer import peak_memory_bytes
 from . import security
@@ -48,6 +49,7 @@ class Sidecar:
             ("POST", "/tokenize", self._tokenize),
             ("POST", "/v1/load_lora_adapter", self._load),
             ("POST", "/v1/unload_lora_adapter", self._unload),
+            ("POST", "/training/adopt", self._adopt),
             ("POST", "/training/jobs", self._start_job),
             ("GET", "/training/jobs/{job_id}", self._get_job),
             ("GET", "/training/jobs/{job_id}/events", self._job_events),
@@ -127,6 +129,11 @@ class Sidecar:
         wanted = parse(UnloadAdapter, await _body(request))
         await asyncio.wrap_future(self.engine.retire(wanted.lora_name))
         return JSONResponse({"status": "unloaded"})
+
+    async def _adopt(self, request: Request) -> Response:
+        wanted = parse(AdoptRequest, await _body(request))
+        adapter = await asyncio.to_thread(lambda: adopt_adapter(self._base, wanted))
+        return JSONResponse({"adapter": adapter})
 
     async def _start_job(self, request: Request) -> Response:
         body = await _body(request)
