@@ -287,6 +287,31 @@ describe('a job', () => {
     expect(steps[0]?.metrics['grad_norm']).toBe(0.5);
   });
 
+  it('is read on where the service has forgotten the last event that was seen, none of them twice', async () => {
+    const { engine, server } = setup;
+    const train = engine.train.bind(engine);
+    engine.train = async (job) => {
+      job.onGradientStep({ loss: 2 });
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      return train(job);
+    };
+    const running = await setup.start();
+    const seen: string[] = [];
+    for await (const event of running.train(aJob(1))) {
+      seen.push(event.type);
+      if (event.type === 'started') server.fail({ path: '/events', fault: { kind: 'status', status: 404 } });
+    }
+    expect(seen).toEqual(['started', 'gradient-step', 'gradient-step', 'ended']);
+  });
+
+  it('that the service has forgotten is known by the step that it made', async () => {
+    const running = await setup.start();
+    const made = await endOf(running.train(aJob(1)));
+    setup.server.fail({ path: '/events', fault: { kind: 'status', status: 404 } });
+    expect(await collect(running.train(aJob(1)))).toMatchObject([{ type: 'ended', adapter: made }]);
+    expect(setup.count('POST', jobs)).toBe(1);
+  });
+
   it('is not begun where somebody else has trained the model meanwhile', async () => {
     const running = await setup.start();
     const first = await endOf(running.train(aJob(1)));
