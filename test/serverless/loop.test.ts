@@ -111,6 +111,12 @@ it('redoes a step whose job may have been accepted, on the same trajectories, wi
   expect(new Set(trained).size).toBe(trained.length);
 });
 
+it('says what the service said where rollouts are refused', async () => {
+  const apprentice = open(await freshFolder());
+  setup.server.fail({ path: '/chat', fault: { kind: 'rate-limit', retryAfterSeconds: 0 }, times: 99 });
+  await expect(train(apprentice, 1)).rejects.toThrow(/Concurrency limit reached for requests/);
+});
+
 it('refuses what the service does not take before anything runs', async () => {
   const apprentice = open(await freshFolder());
   for (const more of [

@@ -249,12 +249,20 @@ it('keeps everything in its folder', async () => {
   const model = await registered(first);
   await startJob(first, model.id, [group([0, 1])]);
   await first.settled();
+  first.behaviour.jobs = 'stall';
+  const stalled = await startJob(first, model.id, [group([0, 1])]);
+  await first.settled();
   await first.close();
   const second = await startWandbServer({ engine: scriptedEngine(), folder });
   try {
     expect((await registered(second)).id).toBe(model.id);
     const list = await training(second, 'GET', `/preview/models/${model.id}/checkpoints`);
     expect((list.body['data'] as Json[]).map((one) => one['step'])).toEqual([0, 1]);
+    // What was running when it was stopped has failed, and says so.
+    expect((await eventsOf(second, stalled)).at(-1)).toMatchObject({
+      type: 'training_failed',
+      data: { error_message: 'The server was restarted.' },
+    });
     const query = `{ project(name: "shop", entityName: "stand-in") {
       artifactCollectionMembership(name: "desk:latest") { aliases { alias } } } }`;
     expect(

@@ -65,7 +65,11 @@ export const chunk = z.object({
   ),
 });
 
-export const wireError = z.object({ error: z.object({ message: z.string(), code: z.string().nullish() }) });
+/** A refusal in OpenAI's form, or in that of services which say `detail`. */
+export const wireError = z.union([
+  z.object({ error: z.object({ message: z.string(), code: z.string().nullish() }) }),
+  z.object({ detail: z.string() }).transform(({ detail }) => ({ error: { message: detail, code: null } })),
+]);
 
 export type WireUsage = z.infer<typeof usage>;
 export type Completion = z.infer<typeof completion>;
