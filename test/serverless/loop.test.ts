@@ -79,7 +79,7 @@ it('trains steps on exactly the sampled tokens, and goes on where it was left', 
   });
   const asked = setup.server.requests
     .filter((one) => one.path.endsWith('/chat/completions'))
-    .map((one) => String((JSON.parse(one.body) as { model: string }).model));
+    .map((one) => (JSON.parse(one.body) as { model: string }).model);
   expect(new Set(asked.map((name) => name.split(':').at(-1)))).toEqual(new Set(['step0', 'step1', 'step2']));
   const again = await train(open(folder), 3);
   expect(again[0]).toEqual({ type: 'resumed', step: 2, redone: false });
