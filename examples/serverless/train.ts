@@ -63,15 +63,9 @@ try {
     if (event.type === 'step') step = event.step;
   }
   // The way out: the weights as a PEFT folder, checked byte by byte.
-  const running = await service.backend.start({
-    project: 'support',
-    name: 'desk',
-    baseModel: service.baseModel,
-    folder,
-  });
+  const running = await apprentice.backend();
   const target = join(folder, `desk-step${String(step)}`);
   await running.download(step, target);
-  await running.close();
   note(`Step ${String(step)} is in ${target}: ${(await readdir(target)).join(', ')}`);
 } finally {
   await apprentice.close({ timeoutMs: 10_000 });

@@ -193,9 +193,10 @@ export interface RunningBackend {
   close(): Promise<void>;
 }
 
-export interface Backend {
+/** `R`: what it is once it runs, with what only this kind can do. */
+export interface Backend<R extends RunningBackend = RunningBackend> {
   readonly kind: 'local' | 'serverless';
   /** Checks that every option can be honoured; throws InvalidOptionError before anything runs. */
   validate(options: TrainingSettings & { readonly concurrency?: number }): void;
-  start(context: BackendContext): Promise<RunningBackend>;
+  start(context: BackendContext): Promise<R>;
 }

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { InvalidOptionError } from '../../errors.ts';
-import type { Backend, BackendContext } from '../backend.ts';
+import type { Backend } from '../backend.ts';
 import { ensureEnvironment } from './install.ts';
 import { RunningLocalBackend } from './running.ts';
 import { validateTraining } from './training-options.ts';
@@ -33,10 +33,8 @@ const schema = z.strictObject({
   startTimeoutMs: z.int().min(1).optional(),
 });
 
-/** The local backend, with what only it has. */
-export interface LocalBackend extends Backend {
-  start(context: BackendContext): Promise<RunningLocalBackend>;
-}
+/** With what only this one has: weights from elsewhere are adopted. */
+export type LocalBackend = Backend<RunningLocalBackend>;
 
 /** The local backend. Throws InvalidOptionError. Nothing is started or installed before it is used. */
 export function localBackend(options: LocalBackendOptions = {}): LocalBackend {

@@ -19,10 +19,8 @@ export type { ServerlessBackendOptions, ServiceConfig } from './options.ts';
 export type { RunningServerlessBackend } from './running.ts';
 export type { SupervisedExample, SupervisedMessage, SupervisedOptions } from './supervised.ts';
 
-/** The serverless backend, with what only a service has: fine-tuning on examples, downloads, charts. */
-export interface ServerlessBackend extends Backend {
-  start(context: BackendContext): Promise<RunningServerlessBackend>;
-}
+/** With what only a service has: learning from examples, downloads, charts. */
+export type ServerlessBackend = Backend<RunningServerlessBackend>;
 
 /**
  * The serverless backend. Throws InvalidOptionError, also where there is no key. Nothing is sent before it is used.
