@@ -146,6 +146,15 @@ describe('fine-tuning', () => {
     expect(setup.count('POST', '/sft-training-jobs')).toBe(1);
   });
 
+  it('that could not be uploaded is not taken for a job that may be under way', async () => {
+    // If it were, its step would be waited for longer than a test may take.
+    const running = await setup.start({ stallTimeoutMs: 600_000 });
+    setup.server.fail({ path: '/signed/', fault: { kind: 'status', status: 500 }, times: 4 });
+    await expect(collect(running.fineTune({ examples }))).rejects.toThrow(ServiceRequestError);
+    expect((await endOf(running.fineTune({ examples }))).step).toBe(1);
+    expect(setup.count('POST', '/sft-training-jobs')).toBe(1);
+  });
+
   it('fails where the data is gone, and refuses examples that teach nothing', async () => {
     const running = await setup.start();
     setup.server.fail({

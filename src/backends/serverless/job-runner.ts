@@ -15,6 +15,8 @@ export interface ServiceJob {
   readonly jobId: string;
   /** The step that it is to make. */
   readonly step: number;
+  /** What must be there before, and may be done again. */
+  readonly prepare?: (signal: AbortSignal) => Promise<void>;
   /** Sends it and gives the service's id. */
   readonly send: (signal: AbortSignal) => Promise<string>;
 }
@@ -83,6 +85,7 @@ export class JobRunner {
         },
       );
     }
+    await job.prepare?.(signal);
     const at = Date.now();
     await records.write(job.jobId, { state: 'sending', latestStep, at });
     let serviceJobId: string;

@@ -118,7 +118,7 @@ export class RunningServerlessBackend implements RunningBackend {
     const jobId = supervisedJobId(dataset.key, step);
     const config = toSftConfig(options, step, settings.metrics === 'wandb');
     const collection = `${model.name}-sft-data-${dataset.key}`;
-    const send = async (abort: AbortSignal): Promise<string> => {
+    const prepare = async (abort: AbortSignal): Promise<void> => {
       const from = this.#runName;
       const run = await WandbRun.open(this.#parts.wandb, from, abort);
       await uploadArtifact(this.#parts.wandb, {
@@ -131,10 +131,11 @@ export class RunningServerlessBackend implements RunningBackend {
       });
       // The service takes the run up again, which it can only once it is closed.
       await run.finish();
-      const dataUrl = `wandb-artifact:///${model.entity}/${model.project}/${collection}:v0`;
-      return client.startSupervisedTraining({ modelId: model.id, dataUrl, config }, abort);
     };
-    const finished = yield* this.#run({ jobId, step, send }, signal);
+    const dataUrl = `wandb-artifact:///${model.entity}/${model.project}/${collection}:v0`;
+    const send = (abort: AbortSignal) =>
+      client.startSupervisedTraining({ modelId: model.id, dataUrl, config }, abort);
+    const finished = yield* this.#run({ jobId, step, prepare, send }, signal);
     const metrics = { ...chartNames(finished.metrics), ...jobFigures(finished) };
     // Asked for once more, the same examples are learnt once more.
     await this.#parts.records.remove(jobId);
