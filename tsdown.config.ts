@@ -6,8 +6,11 @@ export default defineConfig({
     'src/adapters/ai-sdk/index.ts',
     'src/adapters/openai/index.ts',
     'src/backends/local/index.ts',
+    'src/backends/serverless/index.ts',
     'src/rewards/index.ts',
     'src/testing/index.ts',
+    'src/testing/wandb-server/index.ts',
+    'src/testing/wandb-server/main.ts',
     // The store's thread is loaded by URL from the file beside it.
     'src/store/sqlite/worker.ts',
   ],

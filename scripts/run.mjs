@@ -13,6 +13,7 @@ const modules = join(root, 'node_modules');
 const stamp = join(modules, '.apprentice-lock-digest');
 const tasks = {
   demo: 'examples/support-desk/demo.ts',
+  'example:serverless': 'examples/serverless/train.ts',
   test: 'scripts/test.ts',
   check: 'scripts/check.ts',
   'bench:adapters': 'bench/adapters/index.ts',

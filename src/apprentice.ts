@@ -12,11 +12,12 @@ import type { Scenario } from './rewards/reward.ts';
 import { openSqliteStore } from './store/sqlite/index.ts';
 import type { Store, TrajectoryQuery } from './store/store.ts';
 import { train, type TrainEvent } from './training/loop.ts';
+import { defaultLimits } from './training/rollouts.ts';
 import { parseTrainOptions, parseWith, type TrainOptions } from './training/settings.ts';
 import { namePattern } from './trajectory/ids.ts';
 import type { Reward } from './trajectory/records.ts';
 
-export interface ApprenticeOptions {
+export interface ApprenticeOptions<R extends RunningBackend = RunningBackend> {
   /** Groups what belongs together; lower case, as in a folder name. */
   readonly project: string;
   /** Names the adapter: its steps are served as `name@step`. */
@@ -24,7 +25,7 @@ export interface ApprenticeOptions {
   /** Folder or hub id of the open-weight model that is trained. Not needed for recording. */
   readonly baseModel?: string;
   /** What serves and trains. Not needed for recording. */
-  readonly backend?: Backend;
+  readonly backend?: Backend<R>;
   /** Holds the store and the adapters. Default: `.apprentice`. */
   readonly folder?: string;
   /** A store of your own. Default: SQLite in `folder`. */
@@ -78,21 +79,23 @@ export interface ApprenticeStatus {
 }
 
 /** Makes an apprentice. Nothing is installed or started before it is needed. Throws InvalidOptionError. */
-export function createApprentice(options: ApprenticeOptions): Apprentice {
+export function createApprentice<R extends RunningBackend = RunningBackend>(
+  options: ApprenticeOptions<R>,
+): Apprentice<R> {
   parseWith(schema, options, '');
   return new Apprentice(options);
 }
 
-export class Apprentice {
+export class Apprentice<R extends RunningBackend = RunningBackend> {
   readonly recorder: Recorder;
-  readonly #options: ApprenticeOptions;
+  readonly #options: ApprenticeOptions<R>;
   readonly #store: Promise<Store>;
   readonly #sink: StoreSink;
   readonly #router = new PolicyRouter();
   readonly #faults = new FaultCounter();
-  #backend: Promise<RunningBackend> | undefined;
+  #backend: Promise<R> | undefined;
 
-  constructor(options: ApprenticeOptions) {
+  constructor(options: ApprenticeOptions<R>) {
     this.#options = options;
     this.#store =
       options.store === undefined
@@ -164,13 +167,15 @@ export class Apprentice {
    * Trains on rollouts of the agent, from the last published step on; gives an event for each evaluation and step.
    * Leaving the loop early, or aborting, keeps what is published. Throws InvalidOptionError before anything runs.
    */
-  async *train<S extends Scenario, R>(options: TrainOptions<S, R>): AsyncGenerator<TrainEvent, void, void> {
+  async *train<S extends Scenario, T>(options: TrainOptions<S, T>): AsyncGenerator<TrainEvent, void, void> {
     parseTrainOptions(options);
-    const { loss, optimizer, lora } = options;
+    const { loss, optimizer, lora, scaleByStandardDeviation, limits } = options;
     this.#requireBackend().validate({
       ...(loss === undefined ? {} : { loss }),
       ...(optimizer === undefined ? {} : { optimizer }),
       ...(lora === undefined ? {} : { lora }),
+      ...(scaleByStandardDeviation === undefined ? {} : { advantages: { scaleByStandardDeviation } }),
+      concurrency: limits?.concurrency ?? defaultLimits.concurrency,
     });
     const store = await this.#store;
     const backend = await this.backend(options.signal);
@@ -190,7 +195,7 @@ export class Apprentice {
   }
 
   /** The running backend; starts it, with its installation, on first use. */
-  backend(signal?: AbortSignal): Promise<RunningBackend> {
+  backend(signal?: AbortSignal): Promise<R> {
     const { project, name: model, baseModel, onProgress } = this.#options;
     const backend = this.#requireBackend();
     if (baseModel === undefined) throw missing('baseModel', 'the folder or hub id of an open-weight model');
@@ -239,7 +244,7 @@ export class Apprentice {
     return this.#options.folder ?? '.apprentice';
   }
 
-  #requireBackend(): Backend {
+  #requireBackend(): Backend<R> {
     if (this.#options.backend === undefined) throw missing('backend', 'a backend');
     return this.#options.backend;
   }

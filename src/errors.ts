@@ -11,6 +11,7 @@ export type ApprenticeErrorCode =
   | 'backend_unavailable'
   | 'environment_failed'
   | 'sidecar_failed'
+  | 'service_request_failed'
   | 'training_failed'
   | 'adapter_refused'
   | 'model_call_failed'
@@ -111,6 +112,37 @@ export class SidecarError extends ApprenticeError {
     super('sidecar_failed', message, details);
     this.sidecarCode = details.sidecarCode;
     this.stderrTail = details.stderrTail;
+  }
+}
+
+/** A request to the training service failed: what was asked, what it answered, whether it may have been done all the same. */
+export class ServiceRequestError extends ApprenticeError {
+  /** HTTP status; undefined where no answer came. */
+  readonly status: number | undefined;
+  /** What the service said, as text. */
+  readonly detail: string | undefined;
+  /** Method and URL, without any key. */
+  readonly request: string;
+  /** Whether the service may have done what was asked, although no good answer came. */
+  readonly mayBeDone: boolean;
+  /** How long the service asks to wait. */
+  readonly retryAfterMs: number | undefined;
+  constructor(
+    message: string,
+    details: ApprenticeErrorDetails & {
+      request: string;
+      status?: number;
+      detail?: string;
+      mayBeDone?: boolean;
+      retryAfterMs?: number;
+    },
+  ) {
+    super('service_request_failed', message, details);
+    this.status = details.status;
+    this.detail = details.detail;
+    this.request = details.request;
+    this.mayBeDone = details.mayBeDone ?? false;
+    this.retryAfterMs = details.retryAfterMs;
   }
 }
 

@@ -2,11 +2,16 @@
 export { Apprentice, createApprentice } from './apprentice.ts';
 export type { ApprenticeOptions, ApprenticeStatus, Feedback, FeedbackTarget } from './apprentice.ts';
 export type {
+  AdapterRef,
   Backend,
+  CanaryReport,
   LoraOptions,
   LossOptions,
   OptimizerOptions,
   RunningBackend,
+  TrainingEvent,
+  TrainingGroup,
+  TrainingJob,
 } from './backends/backend.ts';
 export type { CaptureCounters, RunOptions } from './capture/capture.ts';
 export {
@@ -19,6 +24,7 @@ export {
   InvalidRecordError,
   isApprenticeError,
   RolloutBudgetExceededError,
+  ServiceRequestError,
   SidecarError,
   StoreError,
   TrainingFailedError,

@@ -18,7 +18,7 @@ beforeAll(async () => {
     step: 0,
     propensity: 1,
     onFailure: 'throw',
-    endpoint: (signal) => backend.endpoint(signal),
+    endpoint: (signal) => backend.endpoint('base', signal),
   };
 });
 afterAll(() => apprentice.close());

@@ -3,42 +3,44 @@ import { cp, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { Endpoint, RunningBackend } from '../src/backends/backend.ts';
-import type { Apprentice } from '../src/index.ts';
+import type { AdapterRef, Endpoint, RunningBackend } from '../src/backends/backend.ts';
+import type { Apprentice, ModelCall } from '../src/index.ts';
 import { AdapterRefusedError } from '../src/errors.ts';
+import { aCall, aTrajectory } from '../src/testing/records.ts';
 import { trainingApprentice } from './sidecar.ts';
 
 const steps = 21;
 let apprentice: Apprentice;
 let backend: RunningBackend;
 let folder: string;
-const folders: string[] = [];
+const adapters: AdapterRef[] = [];
 
-/** Ids that the base model gives to a prompt, and a row that trains on other ones, so that each step differs. */
-async function trainStep(endpoint: Endpoint, step: number): Promise<string> {
+/** Trains what the base model answers to a prompt up or down, so that each step differs. */
+async function trainStep(endpoint: Endpoint, step: number): Promise<AdapterRef> {
   const { ids, answer } = await complete(endpoint, 'base', `Say back: lamp ${String(step)}`, 1);
-  const tokenIds = [...ids, ...answer];
-  const positions = answer.map((_, index) => ids.length + index);
+  const logprobs = answer.map(() => null);
+  const call = aCall({ promptIds: ids, completionIds: answer });
+  const trained = {
+    ...call,
+    tokens: { promptIds: ids, completionIds: answer, logprobs, logprobsMode: 'raw' },
+  };
+  const trajectory = aTrajectory({ events: [trained as ModelCall] });
   const job = {
     jobId: `step-${String(step)}`,
     name: 'tiny',
     step,
-    parentFolder: folders.at(-1) ?? null,
-    rows: [
-      {
-        rowId: `r${String(step)}`,
-        groupId: 'g',
-        tokenIds,
-        positions,
-        logprobs: positions.map(() => null),
-        advantages: positions.map(() => (step % 2 === 0 ? 1 : -1)),
-        weights: positions.map(() => 1),
-      },
-    ],
+    parent: adapters.at(-1) ?? null,
+    groups: [{ groupId: 'g', members: [{ trajectory, reward: 0, advantage: step % 2 === 0 ? 1 : -1 }] }],
     optimizer: { learningRate: 1e-2 },
   };
-  for await (const event of backend.train(job)) if (event.type === 'ended') return event.adapter.folder;
+  for await (const event of backend.train(job)) if (event.type === 'ended') return event.adapter;
   throw new Error('The job did not end.');
+}
+
+function adapter(step: number): AdapterRef {
+  const found = adapters[step - 1];
+  if (found === undefined) throw new Error(`Step ${String(step)} was not trained.`);
+  return found;
 }
 
 const completion = z.object({
@@ -113,16 +115,15 @@ async function stream(endpoint: Endpoint, model: string, prompt: string) {
 beforeAll(async () => {
   ({ apprentice, folder } = await trainingApprentice());
   backend = await apprentice.backend();
-  const endpoint = await backend.endpoint();
-  for (let step = 1; step <= steps; step += 1) folders.push(await trainStep(endpoint, step));
+  const endpoint = await backend.endpoint('base');
+  for (let step = 1; step <= steps; step += 1) adapters.push(await trainStep(endpoint, step));
 });
 afterAll(() => apprentice.close());
 
 describe('the local backend', () => {
   it('answers 16 streams at a time through 20 swaps without an error, each wholly from one step', async () => {
-    const endpoint = await backend.endpoint();
-    const publish = (step: number) =>
-      backend.publish({ name: 'tiny', step, folder: folders[step - 1] ?? '' });
+    const endpoint = await backend.endpoint('base');
+    const publish = (step: number) => backend.publish(adapter(step));
     await publish(1);
     let live = 1;
     let swapping = true;
@@ -139,7 +140,7 @@ describe('the local backend', () => {
     const gaps: number[] = [];
     for (let step = 2; step <= steps; step += 1) {
       const report = await publish(step);
-      gaps.push(report.maxGap);
+      gaps.push(report.against === 'trainer' ? report.maxGap : Infinity);
       live = step;
       if (step > 3) await backend.retire({ name: 'tiny', step: step - 3 });
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -162,32 +163,33 @@ describe('the local backend', () => {
   });
 
   it('refuses a corrupt, a foreign and a misnamed adapter, and goes on serving', async () => {
-    const endpoint = await backend.endpoint();
+    const endpoint = await backend.endpoint('base');
     const before = await complete(endpoint, `tiny@${String(steps)}`, 'Say back: lamp', 0);
     const broken = join(folder, 'broken');
-    await cp(folders[0] ?? '', broken, { recursive: true });
+    await cp(adapter(1).location, broken, { recursive: true });
     const weights = await readFile(join(broken, 'adapter_model.safetensors'));
     weights[weights.length - 1] = (weights.at(-1) ?? 0) ^ 0xff;
     await writeFile(join(broken, 'adapter_model.safetensors'), weights);
-    await expect(backend.publish({ name: 'tiny', step: 1, folder: broken })).rejects.toThrow(
-      AdapterRefusedError,
-    );
-    await expect(backend.publish({ name: 'tiny', step: 99, folder: folders[0] ?? '' })).rejects.toThrow(
-      /manifest says tiny@1/,
-    );
+    await expect(backend.publish({ ...adapter(1), location: broken })).rejects.toThrow(AdapterRefusedError);
+    await expect(backend.publish({ ...adapter(1), step: 99 })).rejects.toThrow(/manifest says tiny@1/);
     await expect(
-      backend.publish({ name: 'tiny', step: 98, folder: join(folder, 'nothing') }),
+      backend.publish({ ...adapter(1), step: 98, location: join(folder, 'nothing') }),
     ).rejects.toThrow(/no adapter folder/);
     expectSame(await complete(endpoint, `tiny@${String(steps)}`, 'Say back: lamp', 0), before);
   });
 
   it('comes back after its process was killed, with the published steps', async () => {
-    const before = await complete(await backend.endpoint(), `tiny@${String(steps)}`, 'Say back: lamp', 0);
+    const before = await complete(
+      await backend.endpoint('base'),
+      `tiny@${String(steps)}`,
+      'Say back: lamp',
+      0,
+    );
     const { pid } = z.object({ pid: z.int() }).parse(await sidecarOf(backend));
     process.kill(pid, 'SIGKILL');
     await new Promise((resolve) => setTimeout(resolve, 500));
     expectSame(
-      await complete(await backend.endpoint(), `tiny@${String(steps)}`, 'Say back: lamp', 0),
+      await complete(await backend.endpoint('base'), `tiny@${String(steps)}`, 'Say back: lamp', 0),
       before,
     );
   });
@@ -204,7 +206,7 @@ function expectSame(now: Completed, before: Completed): void {
 
 /** The process that answers at the backend's endpoint, found by the port that it listens on. */
 async function sidecarOf(running: RunningBackend): Promise<{ pid: number }> {
-  const { baseUrl } = await running.endpoint();
+  const { baseUrl } = await running.endpoint('base');
   const port = new URL(baseUrl).port;
   const hex = Number(port).toString(16).toUpperCase().padStart(4, '0');
   const table = await readFile('/proc/net/tcp', 'utf8');

@@ -119,7 +119,7 @@ const identity = {
   chatTemplateDigest: 'sha256:template',
   contextLength: 4096,
 };
-const endpoint = { baseUrl: 'http://127.0.0.1:9/v1', apiKey: 'key', identity };
+const endpoint = { baseUrl: 'http://127.0.0.1:9/v1', apiKey: 'key', model: 'bench@1', identity };
 const route: Route = withTokens
   ? {
       kind: 'policy',

@@ -6,7 +6,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { localBackend, tinyModelFolder } from 'apprentice/backends/local';
-import type { TrainingRow } from '../../src/backends/backend.ts';
+import { aCall, aTrajectory } from 'apprentice/testing';
+import type { TrainingGroup } from '../../src/backends/backend.ts';
 import { median, round } from '../statistics.ts';
 
 const groupSize = 8;
@@ -18,22 +19,20 @@ const shapes = [
 
 type Shape = (typeof shapes)[number];
 
-function madeUpRows({ prompt, completion, rows }: Shape, job: number): TrainingRow[] {
+function madeUpGroups({ prompt, completion, rows }: Shape, job: number): TrainingGroup[] {
   const id = (seed: number) => 10 + ((seed * 7919 + job) % 600);
-  return Array.from({ length: rows }, (_, row) => {
-    const group = Math.floor(row / groupSize);
-    const promptIds = Array.from({ length: prompt }, (_, place) => id(group * 1000 + place));
-    const sampled = Array.from({ length: completion }, (_, place) => id(row * 5000 + place));
-    return {
-      rowId: `row-${String(row)}`,
-      groupId: `group-${String(group)}`,
-      tokenIds: [...promptIds, ...sampled],
-      positions: sampled.map((_, place) => prompt + place),
-      logprobs: sampled.map(() => -6),
-      advantages: sampled.map(() => (row % 2 === 0 ? 1 : -1)),
-      weights: sampled.map(() => 1),
-    };
-  });
+  return Array.from({ length: rows / groupSize }, (_, group) => ({
+    groupId: `group-${String(group)}`,
+    members: Array.from({ length: groupSize }, (_, member) => {
+      const row = group * groupSize + member;
+      const call = aCall({
+        promptIds: Array.from({ length: prompt }, (_, place) => id(group * 1000 + place)),
+        completionIds: Array.from({ length: completion }, (_, place) => id(row * 5000 + place)),
+      });
+      const advantage = row % 2 === 0 ? 1 : -1;
+      return { trajectory: aTrajectory({ events: [call] }), reward: advantage, advantage };
+    }),
+  }));
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'apprentice-bench-'));
@@ -59,8 +58,8 @@ try {
         jobId: `bench-${String(step)}`,
         name: 'bench',
         step,
-        parentFolder: null,
-        rows: madeUpRows(shape, step),
+        parent: null,
+        groups: madeUpGroups(shape, step),
       });
       for await (const event of events) {
         if (event.type !== 'ended' || repeat === 0) continue;

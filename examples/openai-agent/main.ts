@@ -73,17 +73,14 @@ try {
   }
 
   // Served: the last step answers any client that speaks OpenAI's dialect, here a second, unwrapped one.
-  const { baseUrl, apiKey } = await (await apprentice.backend()).endpoint();
+  const backend = await apprentice.backend();
+  const { baseUrl, apiKey, model } = await backend.endpoint({ name: 'orders', step });
   const served = new OpenAI({ baseURL: baseUrl, apiKey });
   const outcomes = await Promise.all(
-    heldOut
-      .slice(0, 20)
-      .map(async (ticket) => reward(ticket, await answer(served, `orders@${String(step)}`, ticket))),
+    heldOut.slice(0, 20).map(async (ticket) => reward(ticket, await answer(served, model, ticket))),
   );
   const right = outcomes.filter((value) => value === 1).length;
-  say(
-    `orders@${String(step)}, asked by a client of its own: ${String(right)} of ${String(outcomes.length)} tickets right`,
-  );
+  say(`${model}, asked by a client of its own: ${String(right)} of ${String(outcomes.length)} tickets right`);
 } finally {
   await apprentice.close({ timeoutMs: 10_000 });
 }

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createApprentice } from 'apprentice';
-import { ensureEnvironment, localBackend, tinyModelFolder } from 'apprentice/backends/local';
 import { codeReward } from 'apprentice/rewards';
+import { backendNames, demoBackend } from './backend.ts';
 import { frameworkNames, loadFramework } from './frameworks/index.ts';
 import { DemoScreen } from './screen.ts';
 import { seededRandom } from './seeded-random.ts';
@@ -19,6 +19,7 @@ const { values } = parseArgs({
     steps: { type: 'string', default: '22' },
     'held-out': { type: 'string', default: '240' },
     folder: { type: 'string' },
+    backend: { type: 'string', default: 'local' },
   },
 });
 const seed = wholeNumber('seed', values.seed);
@@ -34,23 +35,16 @@ screen.title('apprentice: a support desk learns its rules', [
   `${framework.title} with two tools, a tiny model of 0.9 M parameters, GRPO on a LoRA, this machine, no GPU.`,
 ]);
 
-const environment = await ensureEnvironment({
-  onProgress: (message) => {
-    screen.note(message);
-  },
+const chosen = await demoBackend(oneOf('backend', values.backend, backendNames), (message) => {
+  screen.note(message);
 });
-screen.note(
-  environment.installed
-    ? `Python environment installed in ${environment.seconds.toFixed(0)} s (${environment.folder})`
-    : `Python environment ready (${environment.folder})`,
-);
 
 const folder = values.folder ?? (await mkdtemp(join(tmpdir(), 'apprentice-demo-')));
 const apprentice = createApprentice({
   project: 'support',
   name: 'desk',
-  baseModel: tinyModelFolder(),
-  backend: localBackend({ environment: environment.python }),
+  baseModel: chosen.baseModel,
+  backend: chosen.backend,
   folder,
   onProgress: ({ message }) => {
     screen.note(message);
@@ -70,7 +64,7 @@ process.once('SIGINT', () => {
 
 const evaluations: { successes: number; n: number; interval: readonly [number, number] }[] = [];
 const reports: object[] = [];
-const seconds = { install: environment.seconds, rollout: 0, training: 0, swap: 0, total: 0 };
+const seconds = { install: chosen.installSeconds, rollout: 0, training: 0, swap: 0, total: 0 };
 let trainedTokens = 0;
 let mismatchedTokens = 0;
 let gapSum = 0;
@@ -86,8 +80,7 @@ try {
     rollout: (ticket, { attempt, signal }) => handleTicket(ticket, { stream: attempt % 2 === 1, signal }),
     rewards: [codeReward('handled', ({ scenario, result }) => reward(scenario, result))],
     scaleByStandardDeviation: true,
-    optimizer: { learningRate: 1e-3, gradientSteps: 4, betas: [0.9, 0.95] },
-    lora: { rank: 16, alpha: 32 },
+    ...chosen.training,
     limits: { concurrency: 32 },
     signal: stop.signal,
     onProgress: (progress) => {
@@ -103,8 +96,8 @@ try {
       case 'step':
         trainedTokens += event.trainedTokens;
         mismatchedTokens += event.mismatchedTokens;
-        gapSum += event.logprobGap.mean * event.trainedTokens;
-        gapMax = Math.max(gapMax, event.logprobGap.max);
+        gapSum += (event.logprobGap?.mean ?? Number.NaN) * event.trainedTokens;
+        gapMax = Math.max(gapMax, event.logprobGap?.max ?? Number.NaN);
         seconds.rollout += event.seconds.rollout;
         seconds.training += event.seconds.training;
         seconds.swap += event.seconds.swap;
@@ -149,12 +142,20 @@ try {
       logprobGap,
       seconds,
       store,
-      folder,
+      closing: chosen.closing(folder),
       stored: capture.stored,
     });
   }
 } finally {
   await apprentice.close({ timeoutMs: 10_000 });
+  await chosen.close();
+}
+
+function oneOf<T extends string>(name: string, text: string, names: readonly T[]): T {
+  const found = names.find((one) => one === text);
+  if (found !== undefined) return found;
+  process.stderr.write(`--${name} must be one of ${names.join(', ')}, but it is "${text}".\n`);
+  process.exit(2);
 }
 
 function wholeNumber(name: string, text: string): number {

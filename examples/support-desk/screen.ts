@@ -16,7 +16,8 @@ export interface Summary {
   readonly logprobGap: { readonly mean: number; readonly max: number };
   readonly seconds: Readonly<Record<'install' | 'rollout' | 'training' | 'swap' | 'total', number>>;
   readonly store: string;
-  readonly folder: string;
+  /** The last lines: where the weights are. */
+  readonly closing: readonly string[];
   readonly stored: number;
 }
 
@@ -104,8 +105,7 @@ export class DemoScreen {
     );
     this.#line('');
     this.#line(`${String(summary.stored)} trajectories: ${summary.store}`);
-    this.#line(`Adapters, one folder a step: ${summary.folder}/models/desk/adapters`);
-    this.#line('Nothing left this machine. To remove it all, delete that folder.');
+    for (const line of summary.closing) this.#line(line);
   }
 
   #line(text: string): void {

@@ -145,3 +145,32 @@ def test_a_changed_adapter_is_refused(tmp_path: Path) -> None:
     config.write_text(json.dumps(json.loads(config.read_text()) | {"r": 5}))
     with pytest.raises(SidecarError, match="does not match its digest"):
         read_adapter(tmp_path / "1", expect_base_digest=base.digest)
+
+
+def test_one_learning_rate_for_each_gradient_step(tmp_path: Path) -> None:
+    base = tiny_base()
+    one = request(tmp_path / "one", ROWS, optimizer={"learning_rate": 0.02, "epochs": 2})
+    same = request(tmp_path / "same", ROWS, optimizer={"learning_rate": [0.02, 0.02], "epochs": 2})
+    other = request(tmp_path / "other", ROWS, optimizer={"learning_rate": [0.02, 1e-9], "epochs": 2})
+    for made in (one, same, other):
+        finish(run_job(base, made, "d", no_cancel))
+    tensors = [
+        read_adapter(tmp_path / name, expect_base_digest=base.digest).tensors for name in ("one", "same", "other")
+    ]
+    assert all(torch.equal(value, tensors[1][name]) for name, value in tensors[0].items())
+    assert any(not torch.equal(value, tensors[2][name]) for name, value in tensors[0].items())
+    with pytest.raises(SidecarError, match="3 entries for 2 gradient steps"):
+        finish(run_job(base, request(tmp_path / "x", ROWS, optimizer={"learning_rate": [1.0] * 3, "epochs": 2}), "d",
+                       no_cancel))  # fmt: skip
+
+
+def test_without_sampler_logprobs_the_loss_is_the_negative_log_likelihood(tmp_path: Path) -> None:
+    base = tiny_base()
+    rows = [row(0, "g", [1, 2, 3, 4, 5], [2, 3, 4], 1.0)]
+    (step,) = [one for one in finish(run_job(base, request(tmp_path / "1", rows), "d", no_cancel))
+               if one["type"] == "gradient_step"]  # fmt: skip
+    with torch.no_grad():
+        logits = base.model(input_ids=torch.tensor([[1, 2, 3, 4, 5]])).logits[0]
+    logprobs = torch.log_softmax(logits[1:4], -1).gather(-1, torch.tensor([[3], [4], [5]]))
+    # CISPO's loss is −sg(ratio) · A · log p: its value and its gradient are those of cross-entropy.
+    assert abs(step["metrics"]["loss"] + float(logprobs.mean())) < 1e-5

@@ -15,9 +15,9 @@ export interface CallStart {
   /** What serves the policy; read when the record is built, because the endpoint may only be found on the way. */
   readonly identity?: () =>
     | {
-        readonly baseDigest: string;
-        readonly tokenizerDigest: string;
-        readonly chatTemplateDigest: string;
+        readonly baseDigest?: string;
+        readonly tokenizerDigest?: string;
+        readonly chatTemplateDigest?: string;
       }
     | undefined;
   /** The failed call of the same run that this one tries again. */

@@ -8,7 +8,7 @@ export type Route =
   | { readonly kind: 'incumbent'; readonly propensity: number }
   | {
       readonly kind: 'policy';
-      /** `name@step`, or `base`. */
+      /** `name@step`, or `base`; what to ask the endpoint for, it says itself. */
       readonly policy: string;
       readonly step: number;
       readonly propensity: number;

@@ -236,13 +236,11 @@ export class ActiveRun implements Run {
         ...(known.respondedModel === undefined ? {} : { respondedModel: known.respondedModel }),
         ...(start.provider === undefined ? {} : { provider: start.provider }),
         policy: fallback ? null : start.policy,
-        ...(identity === undefined
-          ? {}
-          : {
-              baseDigest: identity.baseDigest,
-              tokenizerDigest: identity.tokenizerDigest,
-              chatTemplateDigest: identity.chatTemplateDigest,
-            }),
+        ...definedOnly({
+          baseDigest: identity?.baseDigest,
+          tokenizerDigest: identity?.tokenizerDigest,
+          chatTemplateDigest: identity?.chatTemplateDigest,
+        }),
         propensity: start.propensity,
       },
       request: {
@@ -280,12 +278,8 @@ export class ActiveRun implements Run {
   }
 }
 
-function definedOnly(usage: {
-  readonly inputTokens?: number;
-  readonly outputTokens?: number;
-}): ModelCall['response']['usage'] {
-  return {
-    ...(usage.inputTokens === undefined ? {} : { inputTokens: usage.inputTokens }),
-    ...(usage.outputTokens === undefined ? {} : { outputTokens: usage.outputTokens }),
-  };
+/** Without the keys whose value is not known: records hold no undefined. */
+function definedOnly<T extends object>(given: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const known = Object.entries(given).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(known) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }

@@ -103,13 +103,13 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
         const again = { ...key, step: 2, jobId: 'b', trajectoryIds: ['y'], createdAt: 2 };
         await expect(store.beginStep(again)).rejects.toThrow(/UNIQUE/);
         expect(await store.steps('p', 'n')).toHaveLength(1);
-        await store.endStep({ ...key, step: 1, state: 'failed', adapterFolder: null, metrics: {} });
+        await store.endStep({ ...key, step: 1, state: 'failed', adapterLocation: null, metrics: {} });
         await store.beginStep(again);
         await store.endStep({
           ...key,
           step: 2,
           state: 'published',
-          adapterFolder: '/a',
+          adapterLocation: '/a',
           metrics: { loss: 1 },
         });
         const steps = await store.steps('p', 'n');
@@ -117,7 +117,7 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
           [1, 'failed'],
           [2, 'published'],
         ]);
-        expect(steps[1]).toMatchObject({ trajectoryIds: ['y'], adapterFolder: '/a', metrics: { loss: 1 } });
+        expect(steps[1]).toMatchObject({ trajectoryIds: ['y'], adapterLocation: '/a', metrics: { loss: 1 } });
       }));
 
     it('deletes a trajectory with its rewards', () =>

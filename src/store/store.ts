@@ -34,7 +34,8 @@ export interface TrainingStepRecord {
   readonly state: 'training' | 'published' | 'failed';
   /** The trajectories that the job trains on; each may be in one non-failed job only. */
   readonly trajectoryIds: readonly string[];
-  readonly adapterFolder: string | null;
+  /** Where its weights lie: a folder, or a service's name. */
+  readonly adapterLocation: string | null;
   readonly metrics: Readonly<Record<string, number>>;
   readonly createdAt: number;
 }
@@ -61,13 +62,13 @@ export interface Store {
   /** Groups whose members match, newest first, each with all its matching members. */
   groups(query: TrajectoryQuery): Promise<readonly Group[]>;
   /** Records the intent to train; throws StoreError when one of the trajectories is in another non-failed job. */
-  beginStep(step: Omit<TrainingStepRecord, 'state' | 'adapterFolder' | 'metrics'>): Promise<void>;
+  beginStep(step: Omit<TrainingStepRecord, 'state' | 'adapterLocation' | 'metrics'>): Promise<void>;
   endStep(options: {
     readonly project: string;
     readonly name: string;
     readonly step: number;
     readonly state: 'published' | 'failed';
-    readonly adapterFolder: string | null;
+    readonly adapterLocation: string | null;
     readonly metrics: Readonly<Record<string, number>>;
   }): Promise<void>;
   steps(project: string, name: string): Promise<readonly TrainingStepRecord[]>;

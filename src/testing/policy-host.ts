@@ -39,7 +39,7 @@ export function routeTo(baseUrl: string, onFailure: PolicyRoute['onFailure'] = '
     chatTemplateDigest: 'sha256:template',
     contextLength: 4096,
   };
-  const endpoint = { baseUrl, apiKey: 'secret-of-the-policy', identity };
+  const endpoint = { baseUrl, apiKey: 'secret-of-the-policy', model: policy, identity };
   return {
     kind: 'policy',
     policy,

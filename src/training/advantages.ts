@@ -1,12 +1,5 @@
 /** GRPO advantages (DeepSeekMath, arXiv 2402.03300): a rollout is judged against its own group. */
-
-export interface AdvantageOptions {
-  /**
-   * Divide by the group's population standard deviation. Default: false, because it weighs groups that are nearly
-   * solved or nearly hopeless more than others (Dr. GRPO, arXiv 2503.20783).
-   */
-  readonly scaleByStandardDeviation?: boolean;
-}
+import type { AdvantageOptions } from '../backends/backend.ts';
 
 /** Keeps the division finite where all rewards of a group are almost equal. */
 const epsilon = 1e-6;

@@ -4,7 +4,13 @@
  */
 import type { Recorder } from '../capture/recorder.ts';
 import type { TrajectorySink } from '../capture/capture.ts';
-import type { AdapterRef, CanaryReport, RunningBackend, TrainingJob } from '../backends/backend.ts';
+import type {
+  AdapterRef,
+  CanaryReport,
+  PolicyTarget,
+  RunningBackend,
+  TrainingJob,
+} from '../backends/backend.ts';
 import { AbortedError, StoreError, TrainingFailedError } from '../errors.ts';
 import type { PolicyRouter } from '../policy/router.ts';
 import type { Scenario } from '../rewards/reward.ts';
@@ -12,10 +18,10 @@ import { weightedSum, type Scorer } from '../rewards/score.ts';
 import type { Store, TrainingStepRecord } from '../store/store.ts';
 import { policyId } from '../trajectory/ids.ts';
 import type { Trajectory } from '../trajectory/records.ts';
+import { countMismatchedTokens } from '../trajectory/rows.ts';
 import { evaluate, type Evaluation } from './evaluation.ts';
 import { rewardRecords, totalOf } from './reward-records.ts';
 import { runRollouts, type FinishedRollout } from './rollouts.ts';
-import { countMismatchedTokens } from './rows.ts';
 import { parseTrainOptions, type RolloutProgress, type TrainNumbers, type TrainOptions } from './settings.ts';
 import { buildBatch, drawTasks, jobIdFor, type Batch } from './steps.ts';
 
@@ -30,8 +36,8 @@ export interface StepReport {
   readonly trainedTokens: number;
   /** Trained tokens whose id is not the one that was sampled there. */
   readonly mismatchedTokens: number;
-  /** |trainer − sampler| in nats over the trained tokens, before the first gradient step. */
-  readonly logprobGap: { readonly mean: number; readonly max: number };
+  /** |trainer − sampler| in nats over the trained tokens, before the first gradient step; null: the backend tells none. */
+  readonly logprobGap: { readonly mean: number; readonly max: number } | null;
   readonly canary: CanaryReport;
   readonly adapter: AdapterRef;
   readonly metrics: Readonly<Record<string, number>>;
@@ -67,6 +73,37 @@ const maximumEmptyDraws = 5;
 /** Published steps that stay served, for requests that began on them. */
 const keptSteps = 2;
 
+/**
+ * The step to go on from: the last published one, or a later one that only the backend knows, because the store is new
+ * or another host trained it. A step whose job was interrupted is not taken: it is redone, by its job's id.
+ */
+function adapterToServe(
+  steps: readonly TrainingStepRecord[],
+  adapters: readonly AdapterRef[],
+): AdapterRef | undefined {
+  const published = steps.filter((step) => step.state === 'published').map((one) => one.step);
+  const interrupted = steps.find((one) => one.state === 'training')?.step ?? Infinity;
+  const last = published.length === 0 ? 0 : Math.max(...published);
+  const found = adapters.filter((one) => one.step >= Math.max(1, last) && one.step < interrupted).at(-1);
+  if (found === undefined && last > 0) {
+    throw new TrainingFailedError(`The weights of step ${String(last)}, the last published one, are gone.`, {
+      fix: 'Restore them from a copy, or train under another name.',
+    });
+  }
+  return found;
+}
+
+function canaryMetrics(canary: CanaryReport): Record<string, number> {
+  switch (canary.against) {
+    case 'trainer':
+      return { canaryMeanGap: canary.meanGap, canaryMaxGap: canary.maxGap };
+    case 'base':
+      return { canaryBaseGap: canary.baseGap };
+    default:
+      return canary satisfies never;
+  }
+}
+
 /** Trains up to `options.steps`, from the last published step on. */
 export async function* train<S extends Scenario, R>(
   parts: TrainerParts,
@@ -82,7 +119,7 @@ class Trainer<S extends Scenario, R> {
   readonly #numbers: TrainNumbers;
   readonly #scorer: Scorer<S, R>;
   /** The adapter that is served; null: the base model, step 0. */
-  #current: { readonly step: number; readonly folder: string } | null = null;
+  #current: AdapterRef | null = null;
 
   constructor(parts: TrainerParts, options: TrainOptions<S, R>) {
     this.#parts = parts;
@@ -126,6 +163,10 @@ class Trainer<S extends Scenario, R> {
     return this.#current === null ? 'base' : policyId({ name: this.#parts.name, step: this.#current.step });
   }
 
+  get #target(): PolicyTarget {
+    return this.#current ?? 'base';
+  }
+
   #throwIfAborted(): void {
     if (this.#options.signal?.aborted === true)
       throw new AbortedError('Training', this.#options.signal.reason);
@@ -139,11 +180,11 @@ class Trainer<S extends Scenario, R> {
   async *#resume(): AsyncGenerator<TrainEvent, void, void> {
     const { store, project, name } = this.#parts;
     const steps = await store.steps(project, name);
-    const published = steps.filter((step) => step.state === 'published').sort((a, b) => a.step - b.step);
-    const last = published.at(-1);
-    if (last?.adapterFolder != null) {
-      await this.#parts.backend.publish({ name, step: last.step, folder: last.adapterFolder });
-      this.#current = { step: last.step, folder: last.adapterFolder };
+    const adapters = await this.#parts.backend.adapters();
+    const last = adapterToServe(steps, adapters);
+    if (last !== undefined) {
+      await this.#parts.backend.publish(last);
+      this.#current = last;
     }
     const interrupted = steps.find((step) => step.state === 'training' && step.step === this.#step + 1);
     if (interrupted !== undefined) await this.#redo(interrupted);
@@ -161,7 +202,7 @@ class Trainer<S extends Scenario, R> {
         name,
         step: interrupted.step,
         state: 'failed',
-        adapterFolder: null,
+        adapterLocation: null,
         metrics: {},
       });
       return;
@@ -235,7 +276,7 @@ class Trainer<S extends Scenario, R> {
       meanReward,
       rollouts: rollouts.length,
       groups: batch.groups,
-      groupsWithSignal: batch.groupsWithSignal,
+      groupsWithSignal: batch.signal.length,
       trainedTokens: batch.trainedTokens,
       mismatchedTokens: countMismatchedTokens(batch.rows, recorded),
       skipped: batch.skipped,
@@ -259,8 +300,9 @@ class Trainer<S extends Scenario, R> {
       jobId,
       name,
       step,
-      parentFolder: this.#current?.folder ?? null,
-      rows: batch.rows,
+      parent: this.#current,
+      groups: batch.signal,
+      advantages: { scaleByStandardDeviation: this.#numbers.scaleByStandardDeviation },
       ...(loss === undefined ? {} : { loss }),
       ...(optimizer === undefined ? {} : { optimizer }),
       ...(lora === undefined ? {} : { lora }),
@@ -271,14 +313,14 @@ class Trainer<S extends Scenario, R> {
     this.#progress('swap')(0, 1);
     const canary = await backend.publish(trained.adapter);
     const previous = this.#step;
-    this.#current = { step, folder: trained.adapter.folder };
-    const metrics = { ...trained.metrics, canaryMeanGap: canary.meanGap, canaryMaxGap: canary.maxGap };
+    this.#current = trained.adapter;
+    const metrics = { ...trained.metrics, ...canaryMetrics(canary) };
     await store.endStep({
       project,
       name,
       step,
       state: 'published',
-      adapterFolder: trained.adapter.folder,
+      adapterLocation: trained.adapter.location,
       metrics,
     });
     if (previous - keptSteps >= 1) await backend.retire({ name, step: previous - keptSteps });
@@ -293,7 +335,7 @@ class Trainer<S extends Scenario, R> {
     job: TrainingJob,
     signal: AbortSignal | undefined,
   ): Promise<Pick<StepReport, 'adapter' | 'metrics' | 'logprobGap'>> {
-    let logprobGap = { mean: Number.NaN, max: Number.NaN };
+    let logprobGap: StepReport['logprobGap'] = null;
     try {
       for await (const event of this.#parts.backend.train(job, signal)) {
         switch (event.type) {
@@ -320,7 +362,7 @@ class Trainer<S extends Scenario, R> {
           name: job.name,
           step: job.step,
           state: 'failed',
-          adapterFolder: null,
+          adapterLocation: null,
           metrics: {},
         });
       }
@@ -345,10 +387,10 @@ class Trainer<S extends Scenario, R> {
         return { groupId: trajectory.groupId ?? trajectory.id, trajectory, total: totalOf(rewards) };
       }),
     );
-    const { identity } = await this.#parts.backend.endpoint(this.#options.signal);
+    const { identity } = await this.#parts.backend.endpoint(this.#target, this.#options.signal);
     return buildBatch(judged, {
       scaleByStandardDeviation: this.#numbers.scaleByStandardDeviation,
-      maxTokens: identity.contextLength,
+      ...(identity.contextLength === undefined ? {} : { maxTokens: identity.contextLength }),
     });
   }
 
@@ -371,7 +413,8 @@ class Trainer<S extends Scenario, R> {
   /** Runs `start` so that the agents in it are answered by the policy that is served now. */
   #onPolicy<T>(start: () => T): T {
     const { router, backend } = this.#parts;
-    const endpoint = (signal?: AbortSignal) => backend.endpoint(signal);
+    const target = this.#target;
+    const endpoint = (signal?: AbortSignal) => backend.endpoint(target, signal);
     return router.pin(
       { kind: 'policy', policy: this.#policy, step: this.#step, propensity: 1, endpoint, onFailure: 'throw' },
       start,

@@ -1,12 +1,13 @@
 /** Pure parts of a training step: which scenarios, which advantages, which rows, which job. */
 import { createHash } from 'node:crypto';
-import type { TrainingRow } from '../backends/backend.ts';
+import type { AdvantageOptions, GroupMember, TrainingGroup } from '../backends/backend.ts';
+import { groupRows } from '../backends/rows.ts';
 import type { Scenario } from '../rewards/reward.ts';
 import type { Trajectory } from '../trajectory/records.ts';
-import { groupAdvantages, type AdvantageOptions } from './advantages.ts';
+import type { TrajectoryRows } from '../trajectory/rows.ts';
+import { groupAdvantages } from './advantages.ts';
 import { sample } from './random.ts';
 import type { RolloutTask } from './rollouts.ts';
-import { trajectoryRows } from './rows.ts';
 
 /** A trajectory with the one number that it is judged by; null where no reward could be had. */
 export interface JudgedTrajectory {
@@ -15,15 +16,13 @@ export interface JudgedTrajectory {
   readonly total: number | null;
 }
 
-export interface Batch {
-  readonly rows: readonly TrainingRow[];
+export interface Batch extends TrajectoryRows {
+  /** The groups with a signal; `rows` is what they come to, token by token. */
+  readonly signal: readonly TrainingGroup[];
   /** All that the rows depend on: a group's mean and deviation need also its members without an advantage. */
   readonly trajectoryIds: readonly string[];
+  /** Groups in all. */
   readonly groups: number;
-  readonly groupsWithSignal: number;
-  readonly trainedTokens: number;
-  /** Calls left out of the rows, by reason. */
-  readonly skipped: Readonly<Record<string, number>>;
 }
 
 /** The rollouts of one step: `groups` scenarios drawn by seed, `groupSize` attempts at each. */
@@ -50,13 +49,9 @@ export function drawTasks<S extends Scenario>(options: {
 /** Groups → advantages → rows. Groups without a signal are dropped and counted. */
 export function buildBatch(
   judged: readonly JudgedTrajectory[],
-  options: AdvantageOptions & { readonly maxTokens: number },
+  options: AdvantageOptions & { readonly maxTokens?: number },
 ): Batch {
-  const rows: TrainingRow[] = [];
-  const trajectoryIds: string[] = [];
-  const skipped: Record<string, number> = {};
-  let groupsWithSignal = 0;
-  let trainedTokens = 0;
+  const signal: TrainingGroup[] = [];
   const groups = Map.groupBy(judged, (one) => one.groupId);
   for (const [groupId, members] of groups) {
     const scored = members.filter((one): one is JudgedTrajectory & { total: number } => one.total !== null);
@@ -65,20 +60,19 @@ export function buildBatch(
       options,
     );
     if (!result.signal) continue;
-    groupsWithSignal += 1;
-    for (const [index, { trajectory }] of scored.entries()) {
-      trajectoryIds.push(trajectory.id);
-      const advantage = result.advantages[index] ?? 0;
-      if (advantage === 0) continue;
-      const built = trajectoryRows(trajectory, { groupId, advantage, maxTokens: options.maxTokens });
-      for (const [reason, count] of Object.entries(built.skipped))
-        skipped[reason] = (skipped[reason] ?? 0) + count;
-      if (built.rows.length === 0) continue;
-      rows.push(...built.rows);
-      trainedTokens += built.trainedTokens;
-    }
+    signal.push({
+      groupId,
+      members: scored.map(({ trajectory, total }, index): GroupMember => ({
+        trajectory,
+        reward: total,
+        advantage: result.advantages[index] ?? 0,
+      })),
+    });
   }
-  return { rows, trajectoryIds, groups: groups.size, groupsWithSignal, trainedTokens, skipped };
+  const trajectoryIds = signal.flatMap(({ members }) =>
+    members.map(({ trajectory }) => String(trajectory.id)),
+  );
+  return { ...groupRows(signal, options.maxTokens), signal, trajectoryIds, groups: groups.size };
 }
 
 /** An id that is the same whenever the same trajectories are trained into the same step. */

@@ -114,6 +114,24 @@ def read_adapter(folder: Path, *, expect_base_digest: str) -> AdapterCheckpoint:
     if files != manifest["files"] or _digest_of(files) != manifest.get("digest"):
         changed = next((name for name in files if manifest["files"].get(name) != files[name]), MANIFEST)
         raise _invalid(folder, f"{changed} does not match its digest")
+    config, tensors = _parse(folder, contents)
+    return AdapterCheckpoint(folder, manifest, config, tensors)
+
+
+def read_plain_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and tensors of a PEFT folder from elsewhere, which has no manifest. Raises SidecarError."""
+    if not folder.is_dir():
+        raise SidecarError(
+            "adapter_not_found",
+            f"There is no folder {folder}.",
+            fix=f"Give a folder that holds {CONFIG} and {ADAPTER}.",
+            http_status=404,
+            param="source",
+        )
+    return _parse(folder, {name: _read_file(folder, name) for name in (CONFIG, ADAPTER)})
+
+
+def _parse(folder: Path, contents: Mapping[str, bytes]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     header = int.from_bytes(contents[ADAPTER][:8], "little")
     if header > MAX_HEADER_BYTES:
         raise _invalid(folder, f"the header of {ADAPTER} claims {header} bytes")
@@ -122,10 +140,12 @@ def read_adapter(folder: Path, *, expect_base_digest: str) -> AdapterCheckpoint:
         tensors = load(contents[ADAPTER])
     except (ValueError, SafetensorError) as error:
         raise _invalid(folder, f"it cannot be parsed: {error}") from error
+    if not isinstance(config, dict):
+        raise _invalid(folder, f"{CONFIG} is not an object")
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise _invalid(folder, f"the tensor {name} holds values that are not finite")
-    return AdapterCheckpoint(folder, manifest, config, tensors)
+    return config, tensors  # pyright: ignore[reportUnknownVariableType] -- from JSON
 
 
 def _read_file(folder: Path, name: str) -> bytes:

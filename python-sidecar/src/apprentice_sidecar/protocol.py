@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .errors import SidecarError
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -44,7 +45,8 @@ class Loss(Strict):
 
 
 class Optimizer(Strict):
-    learning_rate: float = Field(default=1e-4, gt=0)
+    #: one for all gradient steps, or one for each
+    learning_rate: Positive | Annotated[list[Positive], Field(min_length=1)] = 1e-4
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
@@ -81,6 +83,29 @@ class TrainingJobRequest(Strict):
     loss: Loss = Field(default_factory=Loss)
     optimizer: Optimizer = Field(default_factory=Optimizer)
     rows: list[Row] = Field(min_length=1)
+
+
+class AdoptTarget(Strict):
+    name: Name
+    step: int = Field(ge=1)
+    folder: str
+
+
+class AdoptRequest(Strict):
+    """A PEFT folder from elsewhere, and the step that it becomes."""
+
+    source: str
+    adapter: AdoptTarget
+
+
+class TokenizeRequest(Strict):
+    """Messages whose prompt ids are asked for, in vLLM's dialect."""
+
+    model: str = "base"
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    tools: list[dict[str, Any]] | None = None
+    add_generation_prompt: bool = True
+    chat_template_kwargs: dict[str, Any] = {}
 
 
 class LoadAdapter(Strict):

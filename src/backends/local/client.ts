@@ -2,7 +2,8 @@
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { z } from 'zod';
 import { AdapterRefusedError, AbortedError, SidecarError, TrainingFailedError } from '../../errors.ts';
-import type { CanaryReport, TrainingJob } from '../backend.ts';
+import type { CanaryReport } from '../backend.ts';
+import type { SidecarJob } from './job.ts';
 
 const health = z.object({
   protocol: z.literal(1),
@@ -20,6 +21,10 @@ const published = z.object({
   canary: z.object({ tokens: z.number(), mean_gap: z.number(), max_gap: z.number(), base_gap: z.number() }),
 });
 
+const adapterOnWire = z.object({ name: z.string(), step: z.int(), folder: z.string(), digest: z.string() });
+const adopted = z.object({ adapter: adapterOnWire });
+const tokenized = z.object({ tokens: z.array(z.int()) });
+
 const metrics = z.record(z.string(), z.number());
 const jobEvent = z.discriminatedUnion('type', [
   z.object({
@@ -33,7 +38,7 @@ const jobEvent = z.discriminatedUnion('type', [
   z.object({
     seq: z.int(),
     type: z.literal('ended'),
-    adapter: z.object({ name: z.string(), step: z.int(), folder: z.string(), digest: z.string() }),
+    adapter: adapterOnWire,
     metrics,
   }),
   z.object({
@@ -48,6 +53,9 @@ const refusal = z.object({ error: z.object({ message: z.string(), code: z.string
 
 export type Health = z.infer<typeof health>;
 export type JobEvent = z.infer<typeof jobEvent>;
+
+export type AdoptedAdapter = z.infer<typeof adapterOnWire>;
+export type TrainerCanary = Extract<CanaryReport, { against: 'trainer' }>;
 
 export interface SidecarAddress {
   readonly port: number;
@@ -65,21 +73,19 @@ export class SidecarClient {
     return health.parse(await this.#json('GET', '/health', undefined, signal));
   }
 
-  async publish(name: string, step: number, folder: string): Promise<CanaryReport> {
+  async publish(name: string, step: number, folder: string): Promise<TrainerCanary> {
     const body = { lora_name: `${name}@${String(step)}`, lora_path: folder };
     try {
       const { canary } = published.parse(await this.#json('POST', '/v1/load_lora_adapter', body));
       return {
+        against: 'trainer',
         tokens: canary.tokens,
         meanGap: canary.mean_gap,
         maxGap: canary.max_gap,
         baseGap: canary.base_gap,
       };
     } catch (error) {
-      if (error instanceof SidecarError && error.sidecarCode?.startsWith('adapter_') === true) {
-        throw new AdapterRefusedError(error.message, { fix: '', cause: error });
-      }
-      throw error;
+      throw asRefusal(error);
     }
   }
 
@@ -87,8 +93,29 @@ export class SidecarClient {
     await this.#json('POST', '/v1/unload_lora_adapter', { lora_name: `${name}@${String(step)}` });
   }
 
-  async startJob(job: TrainingJob, folder: string): Promise<void> {
-    await this.#json('POST', '/training/jobs', toWire(job, folder));
+  /** Takes a PEFT folder from elsewhere as a step of ours. Throws AdapterRefusedError. */
+  async adopt(
+    source: string,
+    adapter: { name: string; step: number; folder: string },
+  ): Promise<AdoptedAdapter> {
+    try {
+      return adopted.parse(await this.#json('POST', '/training/adopt', { source, adapter })).adapter;
+    } catch (error) {
+      throw asRefusal(error);
+    }
+  }
+
+  /** The ids of the messages as the chat template renders them. */
+  async tokenize(request: {
+    readonly messages: readonly object[];
+    readonly tools: readonly object[] | null;
+    readonly add_generation_prompt: boolean;
+  }): Promise<number[]> {
+    return tokenized.parse(await this.#json('POST', '/tokenize', request)).tokens;
+  }
+
+  async startJob(job: SidecarJob): Promise<void> {
+    await this.#json('POST', '/training/jobs', job);
   }
 
   async cancelJob(jobId: string): Promise<void> {
@@ -141,57 +168,20 @@ export class SidecarClient {
   }
 }
 
+/** The sidecar's refusals of adapters as their own kind of error. */
+function asRefusal(error: unknown): unknown {
+  const code = error instanceof SidecarError ? error.sidecarCode : undefined;
+  if (!(error instanceof SidecarError) || (code?.startsWith('adapter_') !== true && code !== 'folder_taken'))
+    return error;
+  return new AdapterRefusedError(error.message, {
+    fix: '',
+    cause: error,
+    retryable: code === 'adapter_unloading',
+  });
+}
+
 /** What became of the last event of a job that is no result. */
 export function jobError(event: Extract<JobEvent, { type: 'failed' | 'cancelled' }>): Error {
   if (event.type === 'cancelled') return new AbortedError('The training job');
   return new TrainingFailedError(`${event.error.message} (${event.error.code})`, { fix: event.error.fix });
-}
-
-/** Default settings of the local engine, in one place; see `LossOptions` and its neighbours for what they mean. */
-function toWire(job: TrainingJob, folder: string): unknown {
-  const { loss = {}, optimizer = {}, lora = {} } = job;
-  const rank = lora.rank ?? 8;
-  const kind = loss.kind ?? 'cispo';
-  return {
-    job_id: job.jobId,
-    adapter: {
-      name: job.name,
-      step: job.step,
-      parent: job.parentFolder,
-      folder,
-      lora: {
-        rank,
-        alpha: lora.alpha ?? 2 * rank,
-        target_modules: lora.targetModules ?? null,
-        seed: lora.seed ?? 3407,
-      },
-    },
-    loss: {
-      kind,
-      clip_low: loss.clipLow ?? (kind === 'cispo' ? 1 : 0.2),
-      clip_high: loss.clipHigh ?? (kind === 'cispo' ? 4 : 0.2),
-      importance_sampling: loss.importanceSampling ?? 'token',
-      kl_coefficient: loss.klCoefficient ?? 0,
-      truncated_importance_sampling: loss.truncatedImportanceSampling ?? null,
-      entropy_coefficient: loss.entropyCoefficient ?? 0,
-    },
-    optimizer: {
-      learning_rate: optimizer.learningRate ?? 1e-4,
-      betas: optimizer.betas ?? [0.9, 0.99],
-      weight_decay: optimizer.weightDecay ?? 0,
-      max_grad_norm: optimizer.maxGradNorm ?? 1,
-      epochs: optimizer.epochs ?? 1,
-      tokens_per_batch: optimizer.tokensPerBatch ?? 8192,
-      gradient_steps: optimizer.gradientSteps ?? 1,
-    },
-    rows: job.rows.map((row) => ({
-      row_id: row.rowId,
-      group_id: row.groupId,
-      token_ids: row.tokenIds,
-      positions: row.positions,
-      logprobs: row.logprobs,
-      advantages: row.advantages,
-      weights: row.weights,
-    })),
-  };
 }

@@ -1,27 +1,16 @@
 /** `apprentice/backends/local`: serves and trains on this machine, in a Python process that this package owns. */
-import { readFile, readdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { AbortedError, InvalidOptionError, SidecarError, TrainingFailedError } from '../../errors.ts';
-import type {
-  AdapterRef,
-  Backend,
-  BackendContext,
-  CanaryReport,
-  Endpoint,
-  RunningBackend,
-  TrainingEvent,
-  TrainingJob,
-} from '../backend.ts';
-import { jobError, type JobEvent } from './client.ts';
+import { InvalidOptionError } from '../../errors.ts';
+import type { Backend } from '../backend.ts';
 import { ensureEnvironment } from './install.ts';
-import { adapterFolder, adaptersFolder } from './locations.ts';
-import { Supervisor } from './supervisor.ts';
+import { RunningLocalBackend } from './running.ts';
+import { validateTraining } from './training-options.ts';
 
 export { ensureEnvironment } from './install.ts';
 export type { Environment, EnvironmentOptions } from './install.ts';
 export { tinyModelFolder } from './locations.ts';
+export type { RunningLocalBackend } from './running.ts';
 
 export interface LocalBackendOptions {
   /** A ready interpreter with the sidecar's requirements. Default: an environment that is installed when first used. */
@@ -44,11 +33,11 @@ const schema = z.strictObject({
   startTimeoutMs: z.int().min(1).optional(),
 });
 
-/** How often a job is submitted again after its sidecar has died under it. */
-const jobAttempts = 3;
+/** With what only this one has: weights from elsewhere are adopted. */
+export type LocalBackend = Backend<RunningLocalBackend>;
 
 /** The local backend. Throws InvalidOptionError. Nothing is started or installed before it is used. */
-export function localBackend(options: LocalBackendOptions = {}): Backend {
+export function localBackend(options: LocalBackendOptions = {}): LocalBackend {
   const parsed = schema.safeParse(options);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
@@ -74,14 +63,14 @@ export function localBackend(options: LocalBackendOptions = {}): Backend {
             onProgress: (message) => context.onProgress?.({ stage: 'environment', message }),
           })
         ).python;
-      const running = new LocalBackend(context, {
+      const running = new RunningLocalBackend(context, {
         python: environment,
         threads: options.threads ?? Math.max(1, Math.floor(availableParallelism() / 2)),
         dtype: options.dtype ?? 'float32',
         startTimeoutMs: options.startTimeoutMs ?? 120_000,
       });
       try {
-        await running.endpoint(context.signal);
+        await running.endpoint('base', context.signal);
       } catch (error) {
         await running.close();
         throw error;
@@ -89,189 +78,4 @@ export function localBackend(options: LocalBackendOptions = {}): Backend {
       return running;
     },
   };
-}
-
-interface Settings {
-  readonly python: string;
-  readonly threads: number;
-  readonly dtype: 'float32' | 'bfloat16';
-  readonly startTimeoutMs: number;
-}
-
-class LocalBackend implements RunningBackend {
-  readonly #context: BackendContext;
-  readonly #supervisor: Supervisor;
-  readonly #root: string;
-
-  constructor(context: BackendContext, settings: Settings) {
-    this.#context = context;
-    this.#root = resolve(context.folder);
-    this.#supervisor = new Supervisor({
-      ...settings,
-      baseModel: context.baseModel,
-      runFolder: join(this.#root, 'run'),
-      onProgress: (stage, message) => context.onProgress?.({ stage, message }),
-    });
-  }
-
-  async endpoint(signal?: AbortSignal): Promise<Endpoint> {
-    const { port, token, health } = await this.#supervisor.process(signal);
-    return {
-      baseUrl: `http://127.0.0.1:${String(port)}/v1`,
-      apiKey: token,
-      identity: {
-        baseModel: health.base_model,
-        baseDigest: health.base_digest,
-        tokenizerDigest: health.tokenizer_digest,
-        chatTemplateDigest: health.chat_template_digest,
-        contextLength: health.context_length,
-      },
-    };
-  }
-
-  async *train(job: TrainingJob, signal?: AbortSignal): AsyncGenerator<TrainingEvent> {
-    const folder = adapterFolder(this.#root, job.name, job.step);
-    for (let attempt = 1; ; attempt += 1) {
-      const { client } = await this.#supervisor.process(signal);
-      const onAbort = (): void => {
-        client.cancelJob(job.jobId).catch(() => undefined); // the job, or the sidecar, is gone already
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      try {
-        await client.startJob(job, folder);
-        for await (const event of client.jobEvents(job.jobId, 0)) {
-          const known = toTrainingEvent(event);
-          yield known;
-          if (known.type === 'ended') return;
-        }
-        throw new SidecarError(`The events of job ${job.jobId} ended early.`, {
-          fix: 'It is submitted again.',
-          retryable: true,
-        });
-      } catch (error) {
-        if (signal?.aborted === true) throw new AbortedError('The training job', error);
-        if (error instanceof TrainingFailedError) throw error;
-        if (attempt >= jobAttempts || (error instanceof SidecarError && error.sidecarCode !== undefined)) {
-          throw new TrainingFailedError(`Job ${job.jobId} could not be done: ${String(error)}`, {
-            fix: 'See the cause; the last published step goes on serving.',
-            cause: error,
-          });
-        }
-      } finally {
-        signal?.removeEventListener('abort', onAbort);
-      }
-    }
-  }
-
-  async publish(adapter: {
-    readonly name: string;
-    readonly step: number;
-    readonly folder: string;
-  }): Promise<CanaryReport> {
-    const { client } = await this.#supervisor.process();
-    const report = await client.publish(adapter.name, adapter.step, adapter.folder);
-    this.#supervisor.remember(adapter);
-    return report;
-  }
-
-  async retire(ref: { readonly name: string; readonly step: number }): Promise<void> {
-    this.#supervisor.forget(ref.name, ref.step);
-    const { client } = await this.#supervisor.process();
-    try {
-      await client.retire(ref.name, ref.step);
-    } catch (error) {
-      if (!(error instanceof SidecarError && error.sidecarCode === 'adapter_not_found')) throw error;
-    }
-  }
-
-  async adapters(): Promise<readonly AdapterRef[]> {
-    const root = adaptersFolder(this.#root, this.#context.name);
-    const entries = await readdir(root).catch(() => []);
-    const found: AdapterRef[] = [];
-    for (const entry of entries.sort()) {
-      // What a crash left half written has a temporary name.
-      if (entry.endsWith('.tmp')) await rm(join(root, entry), { recursive: true, force: true });
-      const text = await readFile(join(root, entry, 'manifest.json'), 'utf8').catch(() => undefined);
-      const manifest = text === undefined ? undefined : manifestSchema.safeParse(JSON.parse(text));
-      if (manifest?.success === true) found.push({ ...manifest.data, folder: join(root, entry) });
-    }
-    return found;
-  }
-
-  async close(): Promise<void> {
-    await this.#supervisor.close();
-  }
-}
-
-const manifestSchema = z.object({ name: z.string(), step: z.int(), digest: z.string() });
-
-function toTrainingEvent(event: JobEvent): TrainingEvent {
-  switch (event.type) {
-    case 'started':
-      return { type: 'started', rows: event.rows, tokens: event.tokens, trainedTokens: event.trained_tokens };
-    case 'gradient_step':
-      return { type: 'gradient-step', index: event.index, of: event.of, metrics: event.metrics };
-    case 'ended':
-      return { type: 'ended', adapter: event.adapter, metrics: event.metrics };
-    case 'failed':
-    case 'cancelled':
-      throw jobError(event);
-    default:
-      return event satisfies never;
-  }
-}
-
-const positive = z.number().positive();
-const notNegative = z.number().min(0);
-const training = z.strictObject({
-  loss: z
-    .strictObject({
-      kind: z.enum(['cispo', 'ppo']),
-      clipLow: notNegative,
-      clipHigh: notNegative,
-      importanceSampling: z.enum(['token', 'sequence']),
-      klCoefficient: notNegative,
-      truncatedImportanceSampling: positive.nullable(),
-      entropyCoefficient: z.number(),
-    })
-    .partial()
-    .optional(),
-  optimizer: z
-    .strictObject({
-      learningRate: positive,
-      betas: z.tuple([notNegative.lt(1), notNegative.lt(1)]),
-      weightDecay: notNegative,
-      maxGradNorm: positive,
-      epochs: z.int().min(1),
-      gradientSteps: z.int().min(1),
-      tokensPerBatch: z.int().min(16),
-    })
-    .partial()
-    .optional(),
-  lora: z
-    .strictObject({
-      rank: z.int().min(1).max(512),
-      alpha: positive,
-      targetModules: z.array(z.string().min(1)).min(1),
-      seed: z.int().min(0),
-    })
-    .partial()
-    .optional(),
-});
-
-function validateTraining(options: Parameters<Backend['validate']>[0]): void {
-  const parsed = training.safeParse(options);
-  if (parsed.success) return;
-  const issue = parsed.error.issues[0];
-  const path = issue?.path ?? [];
-  const received = path.reduce<unknown>(
-    (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
-    options,
-  );
-  throw new InvalidOptionError({
-    field: path.map(String).join('.'),
-    received,
-    expected: issue?.message ?? 'valid',
-    fix: 'See the docstrings of LossOptions, OptimizerOptions and LoraOptions.',
-  });
 }

@@ -1,5 +1,6 @@
 /** Keeps a sidecar running: restarts with growing pauses, gives up after too many failures, publishes again. */
 import { AbortedError, BackendUnavailableError } from '../../errors.ts';
+import { policyId, type PolicyRef } from '../../trajectory/ids.ts';
 import { SidecarProcess, type SidecarStart } from './sidecar-process.ts';
 
 export interface PublishedAdapter {
@@ -56,11 +57,15 @@ export class Supervisor {
   }
 
   remember(adapter: PublishedAdapter): void {
-    this.#published.set(`${adapter.name}@${String(adapter.step)}`, adapter);
+    this.#published.set(policyId(adapter), adapter);
   }
 
-  forget(name: string, step: number): void {
-    this.#published.delete(`${name}@${String(step)}`);
+  forget(policy: PolicyRef): void {
+    this.#published.delete(policyId(policy));
+  }
+
+  isPublished(policy: PolicyRef): boolean {
+    return this.#published.has(policyId(policy));
   }
 
   async close(): Promise<void> {

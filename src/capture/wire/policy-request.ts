@@ -68,8 +68,8 @@ export interface PolicyRequest {
   readonly leftOut: readonly string[];
 }
 
-/** The request to `policy`; asks for token ids and log-probabilities. */
-export function policyRequest(body: WireBody, policy: string, raw: RawArguments): PolicyRequest {
+/** The request for `model`, the name under which the policy is served; asks for token ids and log-probabilities. */
+export function policyRequest(body: WireBody, model: string, raw: RawArguments): PolicyRequest {
   const { messages, leftOut } = policyMessages(body.messages, raw);
   const tools = (body.tools ?? []).filter(isFunctionTool);
   const given = Object.entries(body).filter(([, value]) => value != null);
@@ -78,7 +78,7 @@ export function policyRequest(body: WireBody, policy: string, raw: RawArguments)
   );
   return {
     body: {
-      model: policy,
+      model,
       messages,
       ...(tools.length === 0 ? {} : { tools, tool_choice: policyToolChoice(body['tool_choice']) }),
       ...policyParameters(body),

@@ -22,7 +22,7 @@ export async function answerByPolicy(call: WireCall, route: PolicyRoute): Promis
   const collected = new AnswerCollector();
   try {
     const endpoint = await recorded.connect(route, signal);
-    const request = policyRequest(body, route.policy, run.rawArguments);
+    const request = policyRequest(body, endpoint.model, run.rawArguments);
     warnOf(request.leftOut);
     const response = await sendToPolicy(endpoint, request.body, signal);
     if (!response.ok) {
@@ -114,7 +114,10 @@ class PolicyEvents {
     try {
       for (;;) {
         const data = await this.#events.next();
-        if (data === undefined) return this.#close();
+        if (data === undefined) {
+          this.#close();
+          return undefined;
+        }
         const event = this.#take(data);
         if (event !== undefined) return event;
       }
@@ -131,7 +134,7 @@ class PolicyEvents {
   }
 
   /** The end of the body: fine after the finish reason, else what came must not pass for the whole answer. */
-  #close(): undefined {
+  #close(): void {
     const { call, collected } = this.#answer;
     const outcome = streamEndOutcome({ type: 'done' }, collected, call.signal);
     this.#end(outcome);

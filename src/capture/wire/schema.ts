@@ -60,13 +60,17 @@ export const chunk = z.object({
   ),
 });
 
-const wireError = z.object({ error: z.object({ message: z.string() }) });
+/** A refusal in OpenAI's form, or in that of services which say `detail`. */
+const wireError = z.union([
+  z.object({ error: z.object({ message: z.string() }) }).transform(({ error }) => error.message),
+  z.object({ detail: z.string() }).transform(({ detail }) => detail),
+]);
 
 /** What a server says of an error that it reports, in an answer or in the middle of a stream; else undefined. */
 export function reportedError(data: unknown): string | undefined {
   // Looked for first: nearly no chunk has it, and each refusal by a schema makes an error.
-  if (typeof data !== 'object' || data === null || !('error' in data)) return undefined;
-  return wireError.safeParse(data).data?.error.message;
+  if (typeof data !== 'object' || data === null || !('error' in data || 'detail' in data)) return undefined;
+  return wireError.safeParse(data).data;
 }
 
 export type WireUsage = z.infer<typeof usage>;

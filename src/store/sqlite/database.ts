@@ -120,7 +120,7 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
           step: step.step,
           job_id: step.jobId,
           state: 'training',
-          adapter_folder: null,
+          adapter_location: null,
           metrics: '{}',
           created_at: step.createdAt,
         })
@@ -142,11 +142,11 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
   }
 
   async endStep(options: Parameters<Store['endStep']>[0]): Promise<void> {
-    const { project, name, step, state, adapterFolder, metrics } = options;
+    const { project, name, step, state, adapterLocation, metrics } = options;
     await this.#db.transaction().execute(async (tx) => {
       await tx
         .updateTable('steps')
-        .set({ state, adapter_folder: adapterFolder, metrics: JSON.stringify(metrics) })
+        .set({ state, adapter_location: adapterLocation, metrics: JSON.stringify(metrics) })
         .where((eb) => eb.and({ project, name, step }))
         .execute();
       if (state === 'failed') {
@@ -180,7 +180,7 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
       trajectoryIds: members
         .filter((member) => member.step === row.step)
         .map((member) => member.trajectory_id),
-      adapterFolder: row.adapter_folder,
+      adapterLocation: row.adapter_location,
       metrics: JSON.parse(row.metrics) as Record<string, number>,
       createdAt: row.created_at,
     }));

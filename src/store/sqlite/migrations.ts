@@ -36,7 +36,7 @@ export interface Tables {
     step: number;
     job_id: string;
     state: string;
-    adapter_folder: string | null;
+    adapter_location: string | null;
     metrics: string;
     created_at: number;
   };
@@ -64,7 +64,7 @@ const first: Migration = {
         value real not null, created_at real not null, body text not null)`,
       sql`create index rewards_trajectory on rewards (trajectory_id)`,
       sql`create table steps (project text not null, name text not null, step integer not null, job_id text not null,
-        state text not null, adapter_folder text, metrics text not null, created_at real not null,
+        state text not null, adapter_location text, metrics text not null, created_at real not null,
         primary key (project, name, step))`,
       // The primary key is the promise that no trajectory is trained twice under one name.
       sql`create table step_trajectories (trajectory_id text not null, project text not null, name text not null,

@@ -17,8 +17,9 @@ from starlette.routing import Route
 from .. import PROTOCOL_VERSION
 from ..base_model import BaseModel
 from ..errors import SidecarError
-from ..protocol import ChatRequest, LoadAdapter, TrainingJobRequest, UnloadAdapter, parse
+from ..protocol import AdoptRequest, ChatRequest, LoadAdapter, TokenizeRequest, TrainingJobRequest, UnloadAdapter, parse
 from ..serving.engine import Engine
+from ..training.adopt import adopt_adapter
 from ..training.jobs import Job, TrainingJobs
 from ..training.trainer import peak_memory_bytes
 from . import security
@@ -45,8 +46,10 @@ class Sidecar:
             ("GET", "/health", self._health),
             ("GET", "/v1/models", self._models),
             ("POST", "/v1/chat/completions", self._completions),
+            ("POST", "/tokenize", self._tokenize),
             ("POST", "/v1/load_lora_adapter", self._load),
             ("POST", "/v1/unload_lora_adapter", self._unload),
+            ("POST", "/training/adopt", self._adopt),
             ("POST", "/training/jobs", self._start_job),
             ("GET", "/training/jobs/{job_id}", self._get_job),
             ("GET", "/training/jobs/{job_id}/events", self._job_events),
@@ -113,6 +116,10 @@ class Sidecar:
             answer.cancel()
             gone.cancel()
 
+    async def _tokenize(self, request: Request) -> Response:
+        ids = self._chat.tokenize(parse(TokenizeRequest, await _body(request)))
+        return JSONResponse({"tokens": ids, "count": len(ids), "max_model_len": self._base.context_length})
+
     async def _load(self, request: Request) -> Response:
         wanted = parse(LoadAdapter, await _body(request))
         served = await asyncio.wrap_future(self.engine.publish(wanted.lora_name, Path(wanted.lora_path)))
@@ -122,6 +129,11 @@ class Sidecar:
         wanted = parse(UnloadAdapter, await _body(request))
         await asyncio.wrap_future(self.engine.retire(wanted.lora_name))
         return JSONResponse({"status": "unloaded"})
+
+    async def _adopt(self, request: Request) -> Response:
+        wanted = parse(AdoptRequest, await _body(request))
+        adapter = await asyncio.to_thread(lambda: adopt_adapter(self._base, wanted))
+        return JSONResponse({"adapter": adapter})
 
     async def _start_job(self, request: Request) -> Response:
         body = await _body(request)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..base_model import BaseModel
 from ..errors import SidecarError
-from ..protocol import ChatRequest, NamedToolChoice
+from ..protocol import ChatRequest, NamedToolChoice, TokenizeRequest
 from ..serving.engine import Engine, Sequence
 from ..serving.grammar import Grammar, GrammarFactory
 from ..serving.prompt import PromptMaker
@@ -74,6 +74,10 @@ class ChatService:
         room = self._base.context_length - len(prompt)
         wanted = request.max_completion_tokens or request.max_tokens or room
         return Exchange(self, request, prompt, adapter, min(room, wanted))
+
+    def tokenize(self, request: TokenizeRequest) -> list[int]:
+        """The ids of the messages; the same for every adapter."""
+        return self._prompts.encode(request)
 
     def grammar(self, request: ChatRequest) -> Grammar | None:
         """The grammar that a forced tool call or the response format asks for."""

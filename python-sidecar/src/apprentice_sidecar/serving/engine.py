@@ -95,7 +95,7 @@ class Engine:
         def command() -> ServedAdapter:
             if name in self._retired:
                 raise SidecarError(
-                    "adapter_name_taken",
+                    "adapter_unloading",
                     f"{name} is being unloaded.",
                     fix="Wait until its last request has ended.",
                     http_status=409,

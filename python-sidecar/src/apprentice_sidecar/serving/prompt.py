@@ -9,7 +9,7 @@ from jinja2.exceptions import TemplateError
 
 from ..base_model import BaseModel
 from ..errors import SidecarError
-from ..protocol import ChatRequest
+from ..protocol import ChatRequest, TokenizeRequest
 
 _PROBE = '{"a":  1.0}'
 
@@ -24,14 +24,29 @@ class PromptMaker:
 
     def make(self, request: ChatRequest) -> list[int]:
         """Prompt ids; raises SidecarError where the template refuses the messages or they leave no room."""
-        messages = [self._prepare(message) for message in request.messages]
         tools = None if request.tool_choice == "none" else request.tools
+        wanted = TokenizeRequest(
+            messages=request.messages, tools=tools, chat_template_kwargs=request.chat_template_kwargs
+        )  # fmt: skip
+        ids = self.encode(wanted)
+        if len(ids) >= self._context_length:
+            raise SidecarError(
+                "context_length_exceeded",
+                f"The prompt has {len(ids)} tokens; the model takes {self._context_length} with the answer.",
+                fix="Shorten the messages.",
+                param="messages",
+            )
+        return ids
+
+    def encode(self, request: TokenizeRequest) -> list[int]:
+        """The ids of the messages as the template renders them; raises SidecarError where it refuses them."""
+        messages = [self._prepare(message) for message in request.messages]
         try:
             text = self._tokenizer.apply_chat_template(
                 messages,
-                tools=tools or None,
+                tools=request.tools or None,
                 tokenize=False,
-                add_generation_prompt=True,
+                add_generation_prompt=request.add_generation_prompt,
                 **request.chat_template_kwargs,
             )
         except (TemplateError, TypeError, KeyError, ValueError) as error:
@@ -41,15 +56,7 @@ class PromptMaker:
                 fix="Send messages of the roles and shapes that this model's template knows.",
                 param="messages",
             ) from error
-        ids = list(self._tokenizer.encode(text, add_special_tokens=False))
-        if len(ids) >= self._context_length:
-            raise SidecarError(
-                "context_length_exceeded",
-                f"The prompt has {len(ids)} tokens; the model takes {self._context_length} with the answer.",
-                fix="Shorten the messages.",
-                param="messages",
-            )
-        return ids
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
 
     def _prepare(self, message: dict[str, Any]) -> dict[str, Any]:
         prepared = dict(message)

@@ -47,10 +47,11 @@ def run_job(
     yield {"type": "started", "rows": len(request.rows), "tokens": tokens, "trained_tokens": trained,
            "packed_tokens": packed}  # fmt: skip
     total = len(steps) * request.optimizer.epochs
+    rates = _learning_rates(request, total)
     if total > 1 and request.loss.truncated_importance_sampling is not None:
         trainer.remember_proximal(steps, is_cancelled)
     for index in range(total):
-        metrics = trainer.gradient_step(steps[index % len(steps)], is_cancelled)
+        metrics = trainer.gradient_step(steps[index % len(steps)], rates[index], is_cancelled)
         yield {"type": "gradient_step", "index": index + 1, "of": total, "metrics": metrics}
     seconds = time.monotonic() - started
     metrics = {
@@ -101,6 +102,20 @@ def _gradient_steps(request: TrainingJobRequest) -> list[list[Pack]]:
             for part in range(parts)]  # fmt: skip
 
 
+def _learning_rates(request: TrainingJobRequest, total: int) -> list[float]:
+    rates = request.optimizer.learning_rate
+    if not isinstance(rates, list):
+        return [rates] * total
+    if len(rates) != total:
+        raise SidecarError(
+            "learning_rates_mismatch",
+            f"optimizer.learning_rate has {len(rates)} entries for {total} gradient steps.",
+            fix="Give one number, or one for each gradient step of all epochs.",
+            param="optimizer.learning_rate",
+        )
+    return rates
+
+
 def _pack_row(row: Row) -> PackRow:
     return PackRow(row.token_ids, row.positions, row.logprobs, row.advantages, row.weights)
 
@@ -120,9 +135,8 @@ class _Trainer:
         self._parameters = {name: value for name, value in self._model.named_parameters() if value.requires_grad}
         settings = request.optimizer
         self._optimizer = torch.optim.AdamW(
-            self._parameters.values(), lr=settings.learning_rate, betas=settings.betas,
-            weight_decay=settings.weight_decay,
-        )  # fmt: skip
+            self._parameters.values(), betas=settings.betas, weight_decay=settings.weight_decay
+        )
         if self._parent is not None:
             self._restore(self._parent)
         self._loss = LossSettings(**request.loss.model_dump())
@@ -165,7 +179,9 @@ class _Trainer:
         differences = [self._fixed_logprobs(pack) - base for pack, base in zip(packs, bases, strict=True)]
         return list(bases), float(torch.cat(differences).mean())
 
-    def gradient_step(self, packs: list[Pack], is_cancelled: Callable[[], bool]) -> dict[str, float]:
+    def gradient_step(
+        self, packs: list[Pack], learning_rate: float, is_cancelled: Callable[[], bool]
+    ) -> dict[str, float]:
         """One optimizer step over the packs; the loss is the weighted mean over all their trained tokens."""
         started = time.monotonic()
         normaliser = sum(sum(pack.weights) for pack in packs)
@@ -195,6 +211,8 @@ class _Trainer:
                 fix="Lower the learning rate, or look at the advantages and logprobs of the rows.",
                 http_status=422,
             )
+        for parameters in self._optimizer.param_groups:
+            parameters["lr"] = learning_rate
         self._optimizer.step()
         count = sum(len(pack.targets) for pack in packs)
         known = max(sums.pop("known"), 1.0)

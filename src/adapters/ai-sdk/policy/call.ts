@@ -36,7 +36,7 @@ export async function generateByPolicy(call: PolicyCall): Promise<GenerateResult
   const recorded = begin(call, false);
   try {
     const endpoint = await recorded.connect(route, options.abortSignal);
-    const body = requestBody(options, route.policy, run.rawArguments, false);
+    const body = requestBody(options, endpoint.model, run.rawArguments, false);
     const response = await postCompletion(endpoint, body, options.abortSignal);
     const answer = await read(response, options.abortSignal);
     const collected = new AnswerCollector();
@@ -60,7 +60,7 @@ export async function streamByPolicy(call: PolicyCall): Promise<StreamResult> {
   const answer = new StreamedAnswer(version);
   try {
     const endpoint = await recorded.connect(route, options.abortSignal);
-    const body = requestBody(options, route.policy, run.rawArguments, true);
+    const body = requestBody(options, endpoint.model, run.rawArguments, true);
     const response = await postCompletion(endpoint, body, options.abortSignal);
     const parts = await openStream({
       response,

@@ -2,8 +2,20 @@
  * Trajectories to training rows, on exactly the ids that were sampled. Turns join into one sequence only where the
  * next prompt starts with everything before it; otherwise a new sequence begins. Nothing is tokenised again.
  */
-import type { TrainingRow } from '../backends/backend.ts';
-import type { ModelCall, Trajectory, TrajectoryEvent } from '../trajectory/records.ts';
+import type { ModelCall, Trajectory, TrajectoryEvent } from './records.ts';
+
+/** Per-token training data of one sequence. Arrays of equal length N = number of trained tokens, but `tokenIds`. */
+export interface TrainingRow {
+  readonly rowId: string;
+  readonly groupId: string;
+  /** The whole sequence, prompt and completions, S ids. */
+  readonly tokenIds: readonly number[];
+  /** Indices into `tokenIds` of the sampled tokens, ascending, each in [1, S). */
+  readonly positions: readonly number[];
+  readonly logprobs: readonly (number | null)[];
+  readonly advantages: readonly number[];
+  readonly weights: readonly number[];
+}
 
 export interface RowOptions {
   readonly groupId: string;

@@ -1,0 +1,21 @@
+/** Groups → training rows, for backends that execute a loss and for what the trainer reports. Pure. */
+import { trajectoryRows, type TrajectoryRows, type TrainingRow } from '../trajectory/rows.ts';
+import type { TrainingGroup } from './backend.ts';
+
+/** Rows of all members with an advantage; sequences above `maxTokens` (default: no bound) are left out, counted. */
+export function groupRows(groups: readonly TrainingGroup[], maxTokens = Infinity): TrajectoryRows {
+  const rows: TrainingRow[] = [];
+  const skipped: Record<string, number> = {};
+  let trainedTokens = 0;
+  for (const { groupId, members } of groups) {
+    for (const { trajectory, advantage } of members) {
+      if (advantage === 0) continue;
+      const built = trajectoryRows(trajectory, { groupId, advantage, maxTokens });
+      for (const [reason, count] of Object.entries(built.skipped))
+        skipped[reason] = (skipped[reason] ?? 0) + count;
+      rows.push(...built.rows);
+      trainedTokens += built.trainedTokens;
+    }
+  }
+  return { rows, skipped, trainedTokens };
+}
