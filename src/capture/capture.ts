@@ -7,9 +7,9 @@ import type { Message, ModelCall, Reward, Split, ToolResult, Trajectory } from '
 /** What an adapter reports of one model call. Values are taken by reference and must not be changed afterwards. */
 export interface CallStart {
   readonly adapter: string;
-  readonly specification?: string;
+  readonly specification?: string | undefined;
   readonly requestedModel: string;
-  readonly provider?: string;
+  readonly provider?: string | undefined;
   readonly policy: string | null;
   readonly propensity: number;
   /** What serves the policy; read when the record is built, because the endpoint may only be found on the way. */
@@ -21,7 +21,7 @@ export interface CallStart {
       }
     | undefined;
   /** The failed call of the same run that this one tries again. */
-  readonly retryOf?: string;
+  readonly retryOf?: string | undefined;
   /** Builds the OpenAI-style messages lazily, off the hot path. May throw: then the call is kept without them. */
   readonly messages: () => readonly Message[];
   readonly tools: () => readonly unknown[];
@@ -29,13 +29,16 @@ export interface CallStart {
   readonly streamed: boolean;
 }
 
-/** What came back; every field that is known. `message` is built lazily as in CallStart. */
+/**
+ * What came back; every field that is known. `message` is built lazily as in CallStart. Fields may be undefined, because
+ * leaving them out costs objects inside the user's call.
+ */
 export interface CallEnd {
   readonly outcome: ModelCall['outcome'];
   readonly message?: () => Message | null;
-  readonly responseId?: string;
-  readonly respondedModel?: string;
-  readonly finishReason?: string;
+  readonly responseId?: string | undefined;
+  readonly respondedModel?: string | undefined;
+  readonly finishReason?: string | undefined;
   readonly usage?: { readonly inputTokens?: number; readonly outputTokens?: number };
   readonly tokens?: {
     readonly promptIds: readonly number[];

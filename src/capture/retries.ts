@@ -15,12 +15,12 @@ export type Prompt = readonly unknown[];
 const failures = new WeakMap<ActiveRun, Failure[]>();
 
 /** The failed call of this run that a call with this prompt tries again, if there is one. */
-export function retryOf(run: ActiveRun, prompt: Prompt): { readonly retryOf?: string } {
+export function retryOf(run: ActiveRun, prompt: Prompt): string | undefined {
   const pending = failures.get(run);
-  if (pending === undefined) return {};
+  if (pending === undefined) return undefined;
   const index = pending.findLastIndex((failure) => isSamePrompt(failure.prompt, prompt));
   const [failure] = index < 0 ? [] : pending.splice(index, 1);
-  return failure === undefined ? {} : { retryOf: failure.callId };
+  return failure?.callId;
 }
 
 /** Remembers an attempt that failed. */

@@ -112,13 +112,12 @@ function record(
     if (part.type === 'tool-call' && typeof input === 'string')
       run.rawArguments.set(String(toolCallId), input);
   }
-  const finishReason = finishReasonText(finish);
   return {
     message: () => answerMessage(content),
     usage: usageCounts(usage),
-    ...(response?.id === undefined ? {} : { responseId: response.id }),
-    ...(response?.modelId === undefined ? {} : { respondedModel: response.modelId }),
-    ...(finishReason === undefined ? {} : { finishReason }),
+    responseId: response?.id,
+    respondedModel: response?.modelId,
+    finishReason: finishReasonText(finish),
   };
 }
 
