@@ -1,5 +1,6 @@
 /** Clients of openai 4 to 7: every way to a chat completion, wrapped and bare, on the incumbent and on a policy. */
 import { afterEach, describe, expect, it } from 'vitest';
+import { wrapModel } from '../src/adapters/ai-sdk/index.ts';
 import { recordingFetch, wrapOpenAI } from '../src/adapters/openai/index.ts';
 import type { AdapterHost } from '../src/capture/adapter-host.ts';
 import {
@@ -255,19 +256,27 @@ describe.each(openaiMajors)('$name', (major) => {
   });
 });
 
-describe('recordingFetch', () => {
-  it.each(majors)(
-    'records a provider of the AI SDK ($name), once also below wrapModel',
-    async ({ ai, version }) => {
-      const host = await startPolicyHost(answer);
-      closers.push(() => host.close());
-      const more = { fetch: recordingFetch(fetch, host) };
-      const model = providerModel(version, 'http://127.0.0.1:9/v1', 'k', more);
-      const result = await host.recorder.run({}, () => ai.generateText({ model, prompt: 'Weather?' }));
-      expect(result['text']).toBe('It is raining in Paris.');
-      expect(host.calls()).toMatchObject([{ adapter: 'fetch', trainability: { trainable: true } }]);
-    },
-  );
+describe.each(majors)('recordingFetch in a provider of $name', ({ ai, version }) => {
+  const ask = (model: object) => ai.generateText({ model, prompt: 'Weather?' });
+
+  it('records, and lets the policy answer', async () => {
+    const host = await startPolicyHost(answer);
+    closers.push(() => host.close());
+    const more = { fetch: recordingFetch(fetch, host) };
+    const model = providerModel(version, 'http://127.0.0.1:9/v1', 'k', more);
+    const result = await host.recorder.run({}, () => ask(model));
+    expect(result['text']).toBe('It is raining in Paris.');
+    expect(host.calls()).toMatchObject([{ adapter: 'fetch', trainability: { trainable: true } }]);
+  });
+
+  it('leaves the call to wrapModel above it', async () => {
+    const server = await startOpenAIDialectServer(answer);
+    closers.push(() => server.close());
+    const host = memoryHost();
+    const model = providerModel(version, server.baseUrl, 'k', { fetch: recordingFetch(fetch, host) });
+    await host.recorder.run({}, () => ask(wrapModel(model, host)));
+    expect(host.calls()).toMatchObject([{ adapter: 'ai-sdk', outcome: { status: 'ok' } }]);
+  });
 });
 
 it('wrapOpenAI gives back what is no client', () => {
