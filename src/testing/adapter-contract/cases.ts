@@ -1,8 +1,8 @@
 /** What every adapter must do, as cases that any test runner can run. */
 import assert from 'node:assert/strict';
-import type { DialectAnswer, DialectRequest } from '../openai-dialect-server.ts';
 import { memoryHost } from '../memory-host.ts';
 import { startPolicyHost } from '../policy-host.ts';
+import { echo, rawArguments, sentArguments, structured, text, tools } from './scripts.ts';
 import { assertAnswered, callsOf, onlyTrajectory, onStage, startScript, type Answerer } from './stage.ts';
 import type { AdapterUnderTest, AgentUnderTest, ContractTarget } from './subject.ts';
 
@@ -13,13 +13,6 @@ export interface ContractCase {
   readonly run: () => Promise<void>;
 }
 
-const text = { kind: 'text', text: 'It is raining in Paris.' } as const satisfies DialectAnswer;
-/** Spaces and an order that no serialiser would give. */
-const rawArguments = '{ "city":  "Paris" }';
-const tools: DialectAnswer = {
-  kind: 'tools',
-  calls: [{ id: 'call-a', name: 'weather', arguments: rawArguments }],
-};
 const question = 'What is the weather in Paris?';
 const rain = (): Promise<string> => Promise.resolve('rain');
 const answerers = ['incumbent', 'policy'] as const satisfies readonly Answerer[];
@@ -295,37 +288,6 @@ function casesOnBoth(adapter: AdapterUnderTest): ContractCase[] {
       },
     })),
   ];
-}
-
-/** Structured output comes by a response format or by a tool that must be called. */
-function structured({ body }: DialectRequest): DialectAnswer {
-  const json = '{"city":"Paris"}';
-  const wanted = body['response_format'] as { type?: string } | undefined;
-  if (wanted !== undefined && wanted.type !== 'text') return { kind: 'text', text: json };
-  const [tool] = (body['tools'] ?? []) as { function: { name: string } }[];
-  if (tool === undefined) return { kind: 'text', text: json };
-  return { kind: 'tools', calls: [{ id: 'call-s', name: tool.function.name, arguments: json }] };
-}
-
-/** Asks for the weather in what the question says, then repeats the tool's result. */
-function echo({ body }: DialectRequest): DialectAnswer {
-  const last = body.messages.at(-1);
-  const said = textOf(last?.['content']);
-  if (last?.['role'] === 'tool') return { kind: 'text', text: `seen: ${said}` };
-  const calls = [{ id: `call-of-${said}`, name: 'weather', arguments: JSON.stringify({ city: said }) }];
-  return { kind: 'tools', calls };
-}
-
-function textOf(content: unknown): string {
-  if (typeof content === 'string') return content;
-  const parts = Array.isArray(content) ? (content as { text?: string }[]) : [];
-  return parts.map((part) => part.text ?? '').join('');
-}
-
-function sentArguments(request: DialectRequest | undefined): unknown {
-  const message = request?.body.messages.find((one) => one['role'] === 'assistant');
-  const [call] = (message?.['tool_calls'] ?? []) as { function: { arguments: string } }[];
-  return call?.function.arguments;
 }
 
 /** Headers without those that differ from one connection or attempt to the next. */
