@@ -1,5 +1,6 @@
 /** Clients of openai 4 to 7: every way to a chat completion, wrapped and bare, on the incumbent and on a policy. */
 import { afterEach, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { wrapModel } from '../src/adapters/ai-sdk/index.ts';
 import { recordingFetch, wrapOpenAI } from '../src/adapters/openai/index.ts';
 import type { AdapterHost } from '../src/capture/adapter-host.ts';
@@ -276,6 +277,29 @@ describe.each(majors)('recordingFetch in a provider of $name', ({ ai, version })
     const model = providerModel(version, server.baseUrl, 'k', { fetch: recordingFetch(fetch, host) });
     await host.recorder.run({}, () => ask(wrapModel(model, host)));
     expect(host.calls()).toMatchObject([{ adapter: 'ai-sdk', outcome: { status: 'ok' } }]);
+  });
+});
+
+describe.each(majors)('a wrapped client in a tool of $name', ({ ai, version }) => {
+  it.each(['generateText', 'streamText'] as const)('is recorded beside the agent (%s)', async (way) => {
+    const server = await startOpenAIDialectServer(answer);
+    closers.push(() => server.close());
+    const host = memoryHost();
+    const [major] = openaiMajors.slice(-1) as [Major];
+    const client = wrapOpenAI(new major.OpenAI({ baseURL: server.baseUrl, apiKey: 'k' }), host);
+    const tools = {
+      weather: ai.tool({
+        inputSchema: z.object({ city: z.string() }),
+        execute: async () => (await client.chat.completions.create(body)).choices[0]?.message.content,
+      }),
+    };
+    const model = wrapModel(providerModel(version, server.baseUrl, 'k'), host);
+    const options = { model, tools, prompt: 'Weather?', stopWhen: ai.stepCountIs(3) };
+    await host.recorder.run({}, async () => {
+      if (way === 'generateText') await ai.generateText(options);
+      else await ai.streamText(options).consumeStream();
+    });
+    expect(host.calls().map((call) => call.adapter)).toEqual(['ai-sdk', 'openai', 'ai-sdk']);
   });
 });
 

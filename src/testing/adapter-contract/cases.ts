@@ -197,13 +197,12 @@ function casesOn(adapter: AdapterUnderTest, who: Answerer): ContractCase[] {
           }
         }),
     },
-    {
-      title: `${who}: an agent inside a tool is a child run, or part of the run without one of its own`,
+    ...loops.map((way): ContractCase => ({
+      title: `${who}: an agent inside a tool is a child run, or part of the run without one of its own (${way})`,
       run: () =>
         onStage(adapter, who, [tools, text, text, tools, text, text], async ({ agent, host }) => {
           const child = () => host.recorder.run({ scenario: 'child' }, () => agent.ask('And in Rome?'));
-          const outer = (weather: () => Promise<string>) =>
-            agent.useTools(question, { way: 'plain', weather });
+          const outer = (weather: () => Promise<string>) => agent.useTools(question, { way, weather });
           await host.recorder.run({ scenario: 'parent' }, () => outer(child));
           const parent = host.finished().find((one) => one.scenario === 'parent');
           const inner = host.finished().find((one) => one.scenario === 'child');
@@ -217,7 +216,7 @@ function casesOn(adapter: AdapterUnderTest, who: Answerer): ContractCase[] {
           const flat = host.finished().find((one) => one.scenario === 'flat');
           assert.equal(flat === undefined ? 0 : callsOf(flat).length, 3);
         }),
-    },
+    })),
     {
       title: `${who}: a call outside any run is a trajectory of its own`,
       run: () =>
