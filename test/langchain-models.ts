@@ -67,3 +67,16 @@ export function scriptedModel(
   }
   return new Scripted({});
 }
+
+/** Bytes of all that a MemorySaver holds. */
+export function storedBytes(saver: object): number {
+  const size = (value: unknown): number => {
+    if (value instanceof Uint8Array) return value.byteLength;
+    if (typeof value === 'string') return value.length;
+    return typeof value === 'object' && value !== null
+      ? Object.values(value).reduce<number>((sum, one) => sum + size(one), 0)
+      : 0;
+  };
+  const { storage, writes } = saver as { storage: unknown; writes: unknown };
+  return size(storage) + size(writes);
+}

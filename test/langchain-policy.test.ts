@@ -17,7 +17,7 @@ import {
   weatherTool,
   type Model,
 } from './langchain-entry-points.ts';
-import { scriptedModel } from './langchain-models.ts';
+import { scriptedModel, storedBytes } from './langchain-models.ts';
 import { sets, type LangChainSet } from './langchain-sets.ts';
 
 let host: PolicyHost;
@@ -94,6 +94,59 @@ describe.each(sets)('$name on a policy', (set) => {
       { role: 'tool', name: 'weather', tool_call_id: 'call-2', content: 'rain in Paris' },
     ]);
     for (const history of histories) expect(history).toEqual(first);
+  });
+
+  it('adds at most 1 % to what a checkpointer holds of 10 turns, ids and logprobs included', async () => {
+    const answer = { kind: 'text', text: 'word '.repeat(500) } as const;
+    const turns = async (model: Model) => {
+      const saver = new set.graph.MemorySaver();
+      const agent = createAgent(set, model, { checkpointer: saver });
+      for (let turn = 0; turn < 10; turn += 1) {
+        const input = { messages: [{ role: 'user', content: `turn ${String(turn)}` }] };
+        const config = { configurable: { thread_id: 'thread-1' } };
+        if (turn % 2 === 0) await agent.invoke(input, config);
+        else for await (const _ of await agent.stream(input, { ...config, streamMode: 'messages' }));
+      }
+      return storedBytes(saver);
+    };
+    const server = await startOpenAIDialectServer(() => answer);
+    servers.push(server);
+    const plain = await turns(chatModel(set, server.baseUrl));
+    host = await startPolicyHost(() => answer);
+    const recorded = await turns(wrapModel(chatModel(set), host));
+    expect(plain).toBeGreaterThan(10 * answer.text.length);
+    expect(Math.abs(recorded / plain - 1)).toBeLessThanOrEqual(0.01);
+    const calls = host.finished().flatMap(({ events }) => events.filter((one) => one.kind === 'model-call'));
+    expect(calls.map(({ tokens }) => tokens?.logprobs.length)).toEqual(Array(10).fill(500));
+  });
+
+  it('keeps 100 runs at once apart without any scope, each thread in its own trajectory', async () => {
+    host = await startPolicyHost((request) => {
+      const asked = request.body.messages.find((message) => message['role'] === 'user')?.['content'];
+      const answer = weatherModel(request);
+      return answer.kind === 'text' ? { ...answer, text: `answer to ${String(asked)}` } : answer;
+    });
+    const agent = createAgent(set, wrapModel(chatModel(set), host), {
+      checkpointer: new set.graph.MemorySaver(),
+    });
+    await Promise.all(
+      Array.from({ length: 100 }, async (_, index) => {
+        const content = `question ${String(index)}`;
+        const input = { messages: [{ role: 'user', content }] };
+        const config = { configurable: { thread_id: content } };
+        if (index % 2 === 0) await agent.invoke(input, config);
+        else for await (const _part of await agent.stream(input, { ...config, streamMode: 'messages' }));
+      }),
+    );
+    const trajectories = host.finished();
+    expect(trajectories).toHaveLength(100);
+    for (const { threadId, events } of trajectories) {
+      expect(events).toMatchObject([
+        { kind: 'model-call', trainability: { trainable: true } },
+        { kind: 'tool-result', output: 'rain in Paris' },
+        { kind: 'model-call', response: { message: { content: `answer to ${String(threadId)}` } } },
+      ]);
+    }
   });
 
   it('keeps the incumbent in reserve: it answers for a policy that fails, on every way', async () => {

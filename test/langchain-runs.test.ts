@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { instrument, wrapModel, wrapTools } from '../src/adapters/langchain/index.ts';
 import type { Trajectory } from '../src/index.ts';
 import { createAgent } from './langchain-entry-points.ts';
-import { scriptedModel, type Said } from './langchain-models.ts';
+import { scriptedModel, storedBytes, type Said } from './langchain-models.ts';
 import { sets } from './langchain-sets.ts';
 import { memoryHost } from '../src/testing/memory-host.ts';
 
@@ -330,16 +330,3 @@ describe.each(sets)('$name', (set) => {
     expect(host.finished()).toHaveLength(10);
   });
 });
-
-/** Bytes of all that a MemorySaver holds. */
-export function storedBytes(saver: object): number {
-  const size = (value: unknown): number => {
-    if (value instanceof Uint8Array) return value.byteLength;
-    if (typeof value === 'string') return value.length;
-    return typeof value === 'object' && value !== null
-      ? Object.values(value).reduce<number>((sum, one) => sum + size(one), 0)
-      : 0;
-  };
-  const { storage, writes } = saver as { storage: unknown; writes: unknown };
-  return size(storage) + size(writes);
-}
