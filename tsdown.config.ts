@@ -4,6 +4,7 @@ export default defineConfig({
   entry: [
     'src/index.ts',
     'src/adapters/ai-sdk/index.ts',
+    'src/adapters/langchain/index.ts',
     'src/adapters/openai/index.ts',
     'src/backends/local/index.ts',
     'src/backends/serverless/index.ts',

@@ -20,6 +20,7 @@ const tasks = {
   'bench:capture': 'bench/capture/index.ts',
   'bench:training': 'bench/training/index.ts',
   'example:openai-agent': 'examples/openai-agent/main.ts',
+  'example:langgraph-agent': 'examples/langgraph-agent/index.ts',
 };
 
 const [name, ...rest] = process.argv.slice(2);

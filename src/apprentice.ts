@@ -14,7 +14,7 @@ import type { Store, TrajectoryQuery } from './store/store.ts';
 import { train, type TrainEvent } from './training/loop.ts';
 import { defaultLimits } from './training/rollouts.ts';
 import { parseTrainOptions, parseWith, type TrainOptions } from './training/settings.ts';
-import { namePattern } from './trajectory/ids.ts';
+import { namePattern, policyId } from './trajectory/ids.ts';
 import type { Reward } from './trajectory/records.ts';
 
 export interface ApprenticeOptions<R extends RunningBackend = RunningBackend> {
@@ -192,6 +192,35 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
       },
       options,
     );
+  }
+
+  /**
+   * From now on, runs that begin outside `train` are answered by the newest trained step, and by your own model where
+   * that cannot answer. Runs that are under way finish on what they began with. Gives the policy's name, `name@step`.
+   * Throws InvalidOptionError before the first step, BackendUnavailableError, AdapterRefusedError.
+   */
+  async serve(options: { readonly signal?: AbortSignal } = {}): Promise<string> {
+    const backend = await this.backend(options.signal);
+    const adapter = (await backend.adapters()).at(-1);
+    if (adapter === undefined) {
+      throw new InvalidOptionError({
+        field: 'name',
+        received: this.#options.name,
+        expected: 'the name of an adapter that has been trained',
+        fix: 'Train at least one step first: apprentice.train.',
+      });
+    }
+    await backend.publish(adapter);
+    const policy = policyId(adapter);
+    const endpoint = (signal?: AbortSignal) => backend.endpoint(adapter, signal);
+    const { step } = adapter;
+    this.#router.serve({ kind: 'policy', policy, step, propensity: 1, endpoint, onFailure: 'incumbent' });
+    return policy;
+  }
+
+  /** The way out: from now on, your own model answers runs that begin. */
+  serveIncumbent(): void {
+    this.#router.serveIncumbent();
   }
 
   /** The running backend; starts it, with its installation, on first use. */

@@ -64,6 +64,8 @@ export interface RunOptions {
   readonly split?: Split;
   readonly threadId?: string;
   readonly messageId?: string;
+  /** Your own id of this run: a LangGraph run, a trace. */
+  readonly runId?: string;
   readonly metadata?: Readonly<Record<string, unknown>>;
 }
 

@@ -40,6 +40,29 @@ describe('Recorder', () => {
     expect(setUp().recorder.run({}, () => 7)).toBe(7);
   });
 
+  it('closes a run that nothing bounds some time after its last call, also where no call comes', async () => {
+    const { recorder, finished } = setUp();
+    const ended: string[] = [];
+    const linger = { lingerMs: () => 20, onFinished: (run: { id: string }) => ended.push(run.id) };
+    const empty = recorder.startLingeringRun({}, linger);
+    const run = recorder.startLingeringRun({ threadId: 't' }, linger);
+    const first = run.startCall(call);
+    await pause(40);
+    expect(finished.map(({ id }) => id)).toEqual([empty.id]);
+    first.end({ outcome: { status: 'ok' } });
+    const second = run.startCall(call);
+    await pause(40);
+    second.end({ outcome: { status: 'ok' } });
+    expect(run.isFinished).toBe(false);
+    await expect.poll(() => run.isFinished).toBe(true);
+    expect(finished.at(-1)).toMatchObject({
+      threadId: 't',
+      outcome: { status: 'finished' },
+      events: [{}, {}],
+    });
+    expect(ended).toEqual([empty.id, run.id]);
+  });
+
   it('leaves no timer behind that would hold a finished run in memory', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
     try {

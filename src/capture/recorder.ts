@@ -26,6 +26,13 @@ export interface RecorderOptions {
   readonly newId?: () => string;
 }
 
+/** How long a run that nothing bounds stays open. */
+export interface Lingering {
+  /** Milliseconds after the last call. */
+  readonly lingerMs: (run: ActiveRun) => number;
+  readonly onFinished: (run: ActiveRun) => void;
+}
+
 export class Recorder {
   readonly faults: FaultCounter;
   readonly #options: RecorderOptions;
@@ -69,6 +76,31 @@ export class Recorder {
         },
       },
     );
+    return run;
+  }
+
+  /**
+   * A run that nothing bounds: an agent's calls, one after the other, without a function around them. It closes itself
+   * when none of its calls has been in flight for `lingerMs`, asked each time that the last one has ended.
+   */
+  startLingeringRun(options: RunOptions, linger: Lingering): ActiveRun {
+    let timer: NodeJS.Timeout | undefined;
+    const wait = (): void => {
+      clearTimeout(timer);
+      if (run.openCalls > 0) return;
+      timer = setTimeout(() => {
+        if (run.openCalls === 0) run.finish();
+      }, linger.lingerMs(run));
+      timer.unref();
+    };
+    const run: ActiveRun = this.#start(options, {
+      onIdle: wait,
+      onFinished: () => {
+        clearTimeout(timer);
+        linger.onFinished(run);
+      },
+    });
+    wait(); // should no call ever come
     return run;
   }
 

@@ -159,6 +159,14 @@ export class ActiveRun implements Run {
     for (const call of calls) this.rawArguments.set(call.id, call.arguments);
   }
 
+  /** Whether a tool that the model has called, or the one with this id, has given no result so far. */
+  awaitsTool(toolCallId?: string): boolean {
+    if (toolCallId !== undefined)
+      return this.rawArguments.has(toolCallId) && !this.#toolResults.has(toolCallId);
+    for (const id of this.rawArguments.keys()) if (!this.#toolResults.has(id)) return true;
+    return false;
+  }
+
   /** Runs a part of the recording that may fail; a throw is counted and gives `otherwise`. */
   guard<T>(place: string, work: () => T, otherwise: T): T {
     return this.#parts.faults.guard(place, work, otherwise);
@@ -185,6 +193,7 @@ export class ActiveRun implements Run {
       split: options.split ?? 'production',
       threadId: options.threadId ?? null,
       messageId: options.messageId ?? null,
+      ...(options.runId === undefined ? {} : { runId: options.runId }),
       policy: this.policy,
       step: route.kind === 'policy' ? route.step : null,
       outcome,

@@ -14,10 +14,19 @@ export interface TapCallbacks<T> {
 /**
  * The same stream, observed. Pulls only when its reader pulls (no buffer of its own), so back-pressure, timing, errors
  * and cancellation pass through unchanged; unlike a TransformStream it tells a cancel from an error.
+ *
+ * @param Class the class of the result, for frameworks with a stream class of their own
  */
-export function tapStream<T>(source: ReadableStream<T>, callbacks: TapCallbacks<T>): ReadableStream<T> {
+export function tapStream<T>(
+  source: ReadableStream<T>,
+  callbacks: TapCallbacks<T>,
+  Class: new (
+    source: UnderlyingDefaultSource<T>,
+    strategy: QueuingStrategy<T>,
+  ) => ReadableStream<T> = ReadableStream,
+): ReadableStream<T> {
   const reader = source.getReader();
-  return new ReadableStream<T>(
+  return new Class(
     {
       // Promise callbacks instead of an async function: this runs for each part of each stream.
       pull: (controller) =>

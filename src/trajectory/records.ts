@@ -147,6 +147,8 @@ export const trajectory = z.object({
   split,
   threadId: z.string().nullable(),
   messageId: z.string().nullable(),
+  /** The user's own id of this run: a LangGraph run, a trace. */
+  runId: z.string().optional(),
   policy: z.string().nullable(),
   /** The published step at which the rollout began; null in production. */
   step: z.int().nonnegative().nullable(),

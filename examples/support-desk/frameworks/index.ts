@@ -3,6 +3,7 @@ import type { Framework } from './framework.ts';
 /** Loaded when asked for, so that each framework needs its own packages only. */
 const frameworks: Readonly<Record<string, () => Promise<Framework>>> = {
   'ai-sdk': async () => (await import('./ai-sdk.ts')).aiSdk,
+  langchain: async () => (await import('./langchain.ts')).langchain,
   openai: async () => (await import('./openai.ts')).openai,
 };
 
