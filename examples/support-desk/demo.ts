@@ -154,8 +154,7 @@ try {
 function oneOf<T extends string>(name: string, text: string, names: readonly T[]): T {
   const found = names.find((one) => one === text);
   if (found !== undefined) return found;
-  process.stderr.write(`--${name} must be one of ${names.join(', ')}, but it is "${text}".\n`);
-  process.exit(2);
+  refuse(`--${name} must be one of ${names.join(', ')}`, text);
 }
 
 function wholeNumber(name: string, text: string): number {
