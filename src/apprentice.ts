@@ -1,21 +1,21 @@
 /** The composition root: validated options → concrete store, recorder, router and backend. */
-import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { Backend, BackendProgress, RunningBackend } from './backends/backend.ts';
 import type { CaptureCounters, RunOptions } from './capture/capture.ts';
 import { FaultCounter } from './capture/faults.ts';
 import { Recorder } from './capture/recorder.ts';
 import { StoreSink } from './capture/sink.ts';
-import { InvalidOptionError } from './errors.ts';
+import { InvalidOptionError, StoreError } from './errors.ts';
 import { PolicyRouter } from './policy/router.ts';
+import { toFeedbackRecord, type Feedback, type FeedbackOptions } from './rewards/feedback/feedback.ts';
 import type { Scenario } from './rewards/reward.ts';
 import { openSqliteStore } from './store/sqlite/index.ts';
-import type { Store, TrajectoryQuery } from './store/store.ts';
+import type { Store } from './store/store.ts';
 import { train, type TrainEvent } from './training/loop.ts';
 import { defaultLimits } from './training/rollouts.ts';
 import { parseTrainOptions, parseWith, type TrainOptions } from './training/settings.ts';
+import type { FeedbackReceipt, FeedbackTarget } from './trajectory/feedback.ts';
 import { namePattern } from './trajectory/ids.ts';
-import type { Reward } from './trajectory/records.ts';
 
 export interface ApprenticeOptions<R extends RunningBackend = RunningBackend> {
   /** Groups what belongs together; lower case, as in a folder name. */
@@ -55,22 +55,6 @@ const schema = z.object({
     .object({ maxTrajectories: z.int().positive().optional(), maxBytes: z.int().positive().optional() })
     .optional(),
 });
-
-/** What a piece of feedback is about: at least one of them. */
-export interface FeedbackTarget {
-  readonly trajectoryId?: string;
-  readonly threadId?: string;
-  readonly messageId?: string;
-  /** The id that the model server gave to an answer. */
-  readonly responseId?: string;
-}
-
-export interface Feedback {
-  readonly name: string;
-  readonly value: number;
-  readonly by?: string;
-  readonly explanation?: string;
-}
 
 export interface ApprenticeStatus {
   readonly capture: CaptureCounters;
@@ -126,41 +110,24 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
     return this.recorder.run(options, agent);
   }
 
-  /** Attaches a reward, now or days later, to every trajectory that matches. Gives how many did. Throws StoreError. */
-  async feedback(target: FeedbackTarget, feedback: Feedback): Promise<number> {
-    const query: TrajectoryQuery = target;
-    if (Object.values(target).every((value) => value === undefined)) {
-      throw new InvalidOptionError({
-        field: 'target',
-        received: target,
-        expected: 'an object with trajectoryId, threadId, messageId or responseId',
-        fix: 'Say what the feedback is about.',
-      });
-    }
-    if (!Number.isFinite(feedback.value)) {
-      throw new InvalidOptionError({
-        field: 'feedback.value',
-        received: String(feedback.value),
-        expected: 'a finite number',
-        fix: 'Use for instance 1 for a thumb up and 0 for a thumb down.',
-      });
-    }
+  /**
+   * Records what somebody says of a run, now or days later, in this process or another; it is attached to every
+   * trajectory that the target fits, also to one that is written later. Sent twice it lands once; said anew it revises.
+   * Throws InvalidOptionError, StoreError.
+   */
+  async feedback(
+    target: FeedbackTarget,
+    feedback: Feedback,
+    options: FeedbackOptions = {},
+  ): Promise<FeedbackReceipt> {
+    const { project } = this.#options;
+    const record = toFeedbackRecord({ project, target, feedback, options, now: Date.now() });
     const store = await this.#store;
+    // What was recorded here a moment ago counts in the receipt; without it, the store attaches it later.
     await this.flush();
-    const one = target.trajectoryId === undefined ? undefined : await store.get(target.trajectoryId);
-    const found =
-      target.trajectoryId === undefined ? await store.find(query) : one === undefined ? [] : [one];
-    const rewards = found.map(({ trajectory }): Reward => ({
-      id: randomUUID(),
-      trajectoryId: trajectory.id,
-      name: feedback.name,
-      value: feedback.value,
-      source: { type: 'feedback', ...(feedback.by === undefined ? {} : { by: feedback.by }) },
-      ...(feedback.explanation === undefined ? {} : { explanation: feedback.explanation }),
-      createdAt: Date.now(),
-    }));
-    if (rewards.length > 0) await store.reward(rewards);
-    return rewards.length;
+    const [receipt] = await store.feedback([record]);
+    if (receipt === undefined) throw new StoreError('The store gave no receipt.', { fix: 'Send it again.' });
+    return receipt;
   }
 
   /**

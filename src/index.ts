@@ -1,6 +1,6 @@
 /** `apprentice`: the public entry. Adapters, backends and rewards have entries of their own. */
 export { Apprentice, createApprentice } from './apprentice.ts';
-export type { ApprenticeOptions, ApprenticeStatus, Feedback, FeedbackTarget } from './apprentice.ts';
+export type { ApprenticeOptions, ApprenticeStatus } from './apprentice.ts';
 export type {
   AdapterRef,
   Backend,
@@ -30,6 +30,7 @@ export {
   TrainingFailedError,
 } from './errors.ts';
 export type { ApprenticeErrorCode } from './errors.ts';
+export type { Feedback, FeedbackOptions } from './rewards/feedback/feedback.ts';
 export { openSqliteStore } from './store/sqlite/index.ts';
 export type { Store, TrajectoryQuery } from './store/store.ts';
 export type { Evaluation } from './training/evaluation.ts';
@@ -37,4 +38,5 @@ export type { StepReport, TrainEvent } from './training/loop.ts';
 export type { Rollout, RolloutContext, RolloutLimits } from './training/rollouts.ts';
 export type { RolloutProgress, TrainOptions } from './training/settings.ts';
 export type { Mean, Proportion } from './training/statistics.ts';
+export type { FeedbackReceipt, FeedbackRecord, FeedbackTarget } from './trajectory/feedback.ts';
 export type { Group, ModelCall, Reward, ScoredTrajectory, Trajectory } from './trajectory/records.ts';

@@ -64,6 +64,10 @@ export interface RunOptions {
   readonly split?: Split;
   readonly threadId?: string;
   readonly messageId?: string;
+  /** Your own id of this run: a LangGraph run, a trace. */
+  readonly runId?: string;
+  /** What your business calls this run, for feedback that comes later: `{ order: 'A123' }`. */
+  readonly keys?: Readonly<Record<string, string>>;
   readonly metadata?: Readonly<Record<string, unknown>>;
 }
 

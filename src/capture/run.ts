@@ -185,6 +185,8 @@ export class ActiveRun implements Run {
       split: options.split ?? 'production',
       threadId: options.threadId ?? null,
       messageId: options.messageId ?? null,
+      ...(options.runId === undefined ? {} : { runId: options.runId }),
+      ...(options.keys === undefined ? {} : { keys: { ...options.keys } }),
       policy: this.policy,
       step: route.kind === 'policy' ? route.step : null,
       outcome,
