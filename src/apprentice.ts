@@ -1,18 +1,30 @@
 /** The composition root: validated options → concrete store, recorder, router and backend. */
+import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { Backend, BackendProgress, RunningBackend } from './backends/backend.ts';
-import type { CaptureCounters, RunOptions } from './capture/capture.ts';
+import type { CaptureCounters, RunOptions, SideCallRule } from './capture/capture.ts';
 import { FaultCounter } from './capture/faults.ts';
 import { Recorder } from './capture/recorder.ts';
+import { asSideCalls } from './capture/scope.ts';
 import { StoreSink } from './capture/sink.ts';
 import { InvalidOptionError, StoreError } from './errors.ts';
 import { PolicyRouter } from './policy/router.ts';
+import { PriceBook, type ModelPrices } from './pricing/price-book.ts';
 import { toFeedbackRecord, type Feedback, type FeedbackOptions } from './rewards/feedback/feedback.ts';
+import { rewardReport, type RewardReport, type RewardReportOptions } from './rewards/report/report.ts';
 import type { Scenario } from './rewards/reward.ts';
+import type { RewardEntry } from './rewards/scorer.ts';
 import { openSqliteStore } from './store/sqlite/index.ts';
-import type { Store } from './store/store.ts';
-import { train, type TrainEvent } from './training/loop.ts';
-import { defaultLimits } from './training/rollouts.ts';
+import type { Store, TrajectoryQuery } from './store/store.ts';
+import type { TrainEvent } from './training/events.ts';
+import { train } from './training/loop.ts';
+import { defaultLimits } from './training/rollouts/rollout.ts';
+import {
+  recordedGroups,
+  type RecordedGroups,
+  type RecordedRules,
+} from './training/recorded/recorded-groups.ts';
+import { collectRollouts, type RolloutOptions, type RolloutRun } from './training/rollouts/collect.ts';
 import { parseTrainOptions, parseWith, type TrainOptions } from './training/settings.ts';
 import type { FeedbackReceipt, FeedbackTarget } from './trajectory/feedback.ts';
 import { namePattern } from './trajectory/ids.ts';
@@ -32,6 +44,13 @@ export interface ApprenticeOptions<R extends RunningBackend = RunningBackend> {
   readonly store?: Store;
   /** How much may wait to be written; what comes beyond is dropped and counted. */
   readonly queue?: QueueOptions;
+  /** US dollars for a million tokens, by model id, where the price table is wrong or does not know a model. */
+  readonly prices?: ModelPrices;
+  /**
+   * Which model calls are no part of the task: titles, summaries, guards. They are recorded, and neither trained on nor
+   * shown to judges. Beside this rule there is `apprentice.sideCalls`.
+   */
+  readonly sideCall?: SideCallRule;
   /** Set-up and start of the backend, as they go. */
   readonly onProgress?: BackendProgress;
 }
@@ -53,6 +72,17 @@ const schema = z.object({
   folder: z.string().min(1).optional(),
   queue: z
     .object({ maxTrajectories: z.int().positive().optional(), maxBytes: z.int().positive().optional() })
+    .optional(),
+  prices: z
+    .record(
+      z.string(),
+      z.object({
+        input: z.number().min(0),
+        output: z.number().min(0),
+        cachedInput: z.number().min(0).optional(),
+        cacheWrite: z.number().min(0).optional(),
+      }),
+    )
     .optional(),
 });
 
@@ -96,18 +126,27 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
       ...(maxTrajectories === undefined ? {} : { maxQueued: maxTrajectories }),
       ...(maxBytes === undefined ? {} : { maxQueuedBytes: maxBytes }),
     });
+    const prices = new PriceBook(options.prices);
+    void prices.load();
     this.recorder = new Recorder({
       project: options.project,
       name: options.name,
       sink: this.#sink,
       router: this.#router,
       faults: this.#faults,
+      prices,
+      ...(options.sideCall === undefined ? {} : { sideCall: options.sideCall }),
     });
   }
 
   /** Runs an agent as one trajectory and gives back what it gives back. */
   run<T>(options: RunOptions, agent: () => T): T {
     return this.recorder.run(options, agent);
+  }
+
+  /** Runs `work` so that the model calls it makes are recorded, but are no part of the task: see `sideCall`. */
+  sideCalls<T>(work: () => T): T {
+    return asSideCalls(work);
   }
 
   /**
@@ -143,6 +182,7 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
       ...(lora === undefined ? {} : { lora }),
       ...(scaleByStandardDeviation === undefined ? {} : { advantages: { scaleByStandardDeviation } }),
       concurrency: limits?.concurrency ?? defaultLimits.concurrency,
+      callRewards: hasCallRewards(options.rewards),
     });
     const store = await this.#store;
     const backend = await this.backend(options.signal);
@@ -159,6 +199,48 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
       },
       options,
     );
+  }
+
+  /**
+   * Runs the agent on scenarios, without training: on whatever answers it today. Resumes by `id`. Throws
+   * InvalidOptionError before anything runs, RolloutBudgetExceededError, AbortedError.
+   */
+  async rollout<S extends Scenario, R>(options: RolloutOptions<S, R>): Promise<RolloutRun> {
+    const { project, name: model } = this.#options;
+    return collectRollouts(
+      {
+        project,
+        name: model,
+        store: await this.#store,
+        sink: this.#sink,
+        recorder: this.recorder,
+        now: Date.now,
+        newId: randomUUID,
+      },
+      options,
+    );
+  }
+
+  /**
+   * What of the recorded traffic could be trained on: the groups, and by what reason trajectories and groups are left
+   * out. Nothing is changed.
+   */
+  async recordedGroups(query: TrajectoryQuery = {}, rules: RecordedRules = {}): Promise<RecordedGroups> {
+    const { project, name: model } = this.#options;
+    const store = await this.#store;
+    await this.#sink.flush();
+    const scored = await store.find({ project, name: model, ...query });
+    const steps = await store.steps(project, model);
+    const trained = new Set(steps.flatMap((step) => (step.state === 'failed' ? [] : step.trajectoryIds)));
+    return recordedGroups(scored, rules, { trained, now: Date.now() });
+  }
+
+  /** How the rewards of recorded trajectories are distributed, and whether one of them looks gamed. */
+  async rewardReport(query: TrajectoryQuery = {}, options: RewardReportOptions = {}): Promise<RewardReport> {
+    const { project, name: model } = this.#options;
+    const store = await this.#store;
+    await this.#sink.flush();
+    return rewardReport(await store.find({ project, name: model, ...query }), options);
   }
 
   /** The running backend; starts it, with its installation, on first use. */
@@ -215,6 +297,10 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
     if (this.#options.backend === undefined) throw missing('backend', 'a backend');
     return this.#options.backend;
   }
+}
+
+function hasCallRewards<S extends Scenario, R>(rewards: readonly RewardEntry<S, R>[]): boolean {
+  return rewards.some((entry) => ('reward' in entry ? entry.reward : entry).scope === 'call');
 }
 
 function missing(field: string, expected: string): InvalidOptionError {

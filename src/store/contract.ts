@@ -204,7 +204,15 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
 
     it('notes a task of a run of rollouts once', () =>
       withStore(async (store) => {
-        const record = { runId: 'r', taskId: 's/0', tries: 1, tokens: 5, usd: 0.5, finishedAt: 1 };
+        const record = {
+          runId: 'r',
+          taskId: 's/0',
+          tries: 1,
+          failure: null,
+          tokens: 5,
+          usd: 0.5,
+          finishedAt: 1,
+        };
         await store.recordRollouts([{ ...record, trajectoryId: 'first' }]);
         await store.recordRollouts([{ ...record, trajectoryId: 'second' }]);
         expect(await store.rollouts('r')).toEqual([{ ...record, trajectoryId: 'first' }]);

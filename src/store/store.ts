@@ -53,6 +53,8 @@ export interface RolloutRecord {
   /** The trajectory that counts for the task; tries before it are in the store, too, and count nowhere. */
   readonly trajectoryId: string;
   readonly tries: number;
+  /** Why it can have no score; null where nothing stands against it. */
+  readonly failure: string | null;
   /** Of all tries: what the budget counts. */
   readonly tokens: number;
   readonly usd: number;

@@ -61,6 +61,8 @@ export const usage = z.object({
   outputTokens: z.int().nonnegative().optional(),
   /** The part of `inputTokens` that the provider had in its cache, and bills at another price. */
   cachedInputTokens: z.int().nonnegative().optional(),
+  /** The part of `inputTokens` that was written to that cache. */
+  cacheWriteTokens: z.int().nonnegative().optional(),
 });
 
 /** What the provider charges for a call, in US dollars: from a price table, or from prices that the user gave. */

@@ -51,6 +51,7 @@ export interface Tables {
     task_id: string;
     trajectory_id: string;
     tries: number;
+    failure: string | null;
     tokens: number;
     usd: number;
     finished_at: number;
@@ -103,6 +104,7 @@ const feedback: Migration = {
   async up(db: Kysely<unknown>) {
     const statements = [
       sql`alter table trajectories add column started_at real`,
+      sql`create index trajectories_parent on trajectories (parent_id) where parent_id is not null`,
       // Ids of calls are in the order of time, and so are added side by side.
       sql`create table lookups (lookup text not null, sequence integer not null,
         primary key (lookup, sequence)) without rowid`,
@@ -116,7 +118,7 @@ const feedback: Migration = {
       sql`create index feedback_trajectories_feedback on feedback_trajectories (feedback_id)`,
       // The primary key is the promise that a task counts once.
       sql`create table rollouts (run_id text not null, task_id text not null, trajectory_id text not null,
-        tries integer not null, tokens integer not null, usd real not null, finished_at real not null,
+        tries integer not null, failure text, tokens integer not null, usd real not null, finished_at real not null,
         primary key (run_id, task_id))`,
     ];
     for (const statement of statements) await statement.execute(db);
@@ -125,5 +127,5 @@ const feedback: Migration = {
 
 /** All migrations, in the order of their names. */
 export const migrations: MigrationProvider = {
-  getMigrations: () => Promise.resolve({ '0001-first': first, '0003-feedback': feedback }),
+  getMigrations: () => Promise.resolve({ '0001-first': first, '0002-feedback': feedback }),
 };

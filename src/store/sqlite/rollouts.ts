@@ -4,7 +4,7 @@ import type { RolloutRecord } from '../store.ts';
 import type { Tables } from './migrations.ts';
 
 export async function insertRollouts(db: Kysely<Tables>, records: readonly RolloutRecord[]): Promise<void> {
-  for (const { runId, taskId, trajectoryId, tries, tokens, usd, finishedAt } of records) {
+  for (const { runId, taskId, trajectoryId, tries, failure, tokens, usd, finishedAt } of records) {
     await db
       .insertInto('rollouts')
       .values({
@@ -12,6 +12,7 @@ export async function insertRollouts(db: Kysely<Tables>, records: readonly Rollo
         task_id: taskId,
         trajectory_id: trajectoryId,
         tries,
+        failure,
         tokens,
         usd,
         finished_at: finishedAt,
@@ -28,6 +29,7 @@ export async function selectRollouts(db: Kysely<Tables>, runId: string): Promise
     taskId: row.task_id,
     trajectoryId: row.trajectory_id,
     tries: row.tries,
+    failure: row.failure,
     tokens: row.tokens,
     usd: row.usd,
     finishedAt: row.finished_at,
