@@ -24,9 +24,15 @@ import {
   type RecordedGroups,
   type RecordedRules,
 } from './training/recorded/recorded-groups.ts';
+import {
+  trainOnRecorded,
+  type RecordedStep,
+  type RecordedTrainOptions,
+} from './training/recorded/train-on-recorded.ts';
 import { collectRollouts, type RolloutOptions, type RolloutRun } from './training/rollouts/collect.ts';
 import { parseTrainOptions, parseWith, type TrainOptions } from './training/settings.ts';
 import type { FeedbackReceipt, FeedbackTarget } from './trajectory/feedback.ts';
+import type { TrainerParts } from './training/step-trainer.ts';
 import { namePattern } from './trajectory/ids.ts';
 
 export interface ApprenticeOptions<R extends RunningBackend = RunningBackend> {
@@ -184,21 +190,25 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
       concurrency: limits?.concurrency ?? defaultLimits.concurrency,
       callRewards: hasCallRewards(options.rewards),
     });
-    const store = await this.#store;
-    const backend = await this.backend(options.signal);
-    yield* train(
-      {
-        project: this.#options.project,
-        name: this.#options.name,
-        store,
-        sink: this.#sink,
-        recorder: this.recorder,
-        router: this.#router,
-        backend,
-        now: Date.now,
-      },
-      options,
-    );
+    yield* train(await this.#trainerParts(options.signal), options);
+  }
+
+  /**
+   * One training step on recorded traffic, by what people and judges said of it; `recordedGroups` is its dry run. A
+   * trajectory without a reward is missing, not 0, and each is trained once. Throws InvalidOptionError before anything
+   * runs, TrainingFailedError.
+   */
+  async trainOnRecorded(options: RecordedTrainOptions = {}): Promise<RecordedStep> {
+    const { loss, optimizer, lora, scaleByStandardDeviation } = options;
+    this.#requireBackend().validate({
+      ...(loss === undefined ? {} : { loss }),
+      ...(optimizer === undefined ? {} : { optimizer }),
+      ...(lora === undefined ? {} : { lora }),
+      ...(scaleByStandardDeviation === undefined ? {} : { advantages: { scaleByStandardDeviation } }),
+    });
+    const parts = await this.#trainerParts(options.signal);
+    await this.#sink.flush();
+    return trainOnRecorded(parts, options);
   }
 
   /**
@@ -287,6 +297,19 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
     if (backend.status === 'fulfilled') await backend.value?.close();
     const [store] = await Promise.allSettled([this.#store]);
     if (store.status === 'fulfilled') await store.value.close();
+  }
+
+  async #trainerParts(signal: AbortSignal | undefined): Promise<TrainerParts> {
+    return {
+      project: this.#options.project,
+      name: this.#options.name,
+      store: await this.#store,
+      sink: this.#sink,
+      recorder: this.recorder,
+      router: this.#router,
+      backend: await this.backend(signal),
+      now: Date.now,
+    };
   }
 
   get #folder(): string {

@@ -221,6 +221,14 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
         expect(await store.rollouts('r')).toEqual([]);
       }));
 
+    it('keeps how a step judged its trajectories', () =>
+      withStore(async (store) => {
+        const judgements = { x: { groupId: 'g', total: 0.5 } };
+        const step = { project: 'p', name: 'n', step: 1, jobId: 'a', createdAt: 1 };
+        await store.beginStep({ ...step, trajectoryIds: ['x', 'y'], judgements });
+        expect(await store.steps('p', 'n')).toMatchObject([{ trajectoryIds: ['x', 'y'], judgements }]);
+      }));
+
     it('deletes a trajectory with its rewards', () =>
       withStore(async (store) => {
         const trajectory = aTrajectory({});

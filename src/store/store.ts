@@ -31,6 +31,12 @@ export interface TrajectoryQuery {
   readonly after?: string;
 }
 
+/** How a step judged one of its trajectories, where that does not follow from the trajectory's own records. */
+export interface Judgement {
+  readonly groupId: string;
+  readonly total: number;
+}
+
 /** One training step, written before its job starts and completed after its adapter is published. */
 export interface TrainingStepRecord {
   readonly project: string;
@@ -40,6 +46,8 @@ export interface TrainingStepRecord {
   readonly state: 'training' | 'published' | 'failed';
   /** The trajectories that the job trains on; each may be in one non-failed job only. */
   readonly trajectoryIds: readonly string[];
+  /** By trajectory id: feedback can be revised, and a step that is redone must judge as it did. */
+  readonly judgements?: Readonly<Record<string, Judgement>>;
   /** Where its weights lie: a folder, or a service's name. */
   readonly adapterLocation: string | null;
   readonly metrics: Readonly<Record<string, number>>;

@@ -38,6 +38,8 @@ class Trainer<S extends Scenario, R> {
   /** Of this call. */
   #spent = { tokens: 0, usd: 0 };
   readonly #trainer: StepTrainer;
+  /** Runs of rollouts of the step that is under way: until it is published, a restart counts on them. */
+  readonly #runs: string[] = [];
 
   constructor(parts: TrainerParts, options: TrainOptions<S, R>) {
     this.#parts = parts;
@@ -77,6 +79,8 @@ class Trainer<S extends Scenario, R> {
         if (every > 0 && report.step % every === 0 && report.step < this.#numbers.steps)
           if (yield* this.#evaluate('during')) return;
       } else if (++emptyDraws === maximumEmptyDraws) {
+        // Another reward, or another model, must find other rollouts.
+        await this.#forgetRuns();
         throw new TrainingFailedError(
           `All rewards were equal within their groups, ${String(emptyDraws)} draws in a row.`,
           {
@@ -102,6 +106,10 @@ class Trainer<S extends Scenario, R> {
         of,
         ...(live === undefined ? {} : { live }),
       });
+  }
+
+  async #forgetRuns(): Promise<void> {
+    for (const runId of this.#runs.splice(0)) await this.#parts.store.forgetRollouts(runId);
   }
 
   #ledger(runId: string): RolloutLedger {
@@ -171,6 +179,7 @@ class Trainer<S extends Scenario, R> {
     const runId = [label, this.#scorer.fingerprint, this.#mark, await this.#trainer.failedJob(step)].join(
       '/',
     );
+    this.#runs.push(runId);
     const tasks = drawTasks({
       scenarios: this.#options.scenarios,
       groups: this.#numbers.groupsPerStep,
@@ -206,6 +215,7 @@ class Trainer<S extends Scenario, R> {
     this.#throwIfAborted();
     const rolloutSeconds = (performance.now() - startedAt) / 1000;
     const trained = await this.#trainer.train(batch);
+    await this.#forgetRuns();
     const recorded = [...rollouts.map((one) => one.trajectory), ...batch.children];
     return {
       type: 'step',

@@ -43,6 +43,7 @@ export type TrainedStep = Pick<StepReport, 'adapter' | 'canary' | 'metrics' | 'l
   readonly seconds: { readonly training: number; readonly swap: number };
 };
 
+type Judgements = NonNullable<TrainingStepRecord['judgements']>;
 type Resumed = Extract<TrainEvent, { type: 'resumed' }>;
 
 /** Published steps that stay served, for requests that began on them. */
@@ -120,7 +121,7 @@ export class StepTrainer {
 
   async #redo(interrupted: TrainingStepRecord): Promise<void> {
     const { project, name, store } = this.#parts;
-    const batch = await this.batch(interrupted.trajectoryIds);
+    const batch = await this.batch(interrupted.trajectoryIds, interrupted.judgements);
     if (batch.rows.length === 0) {
       await store.endStep({
         project,
@@ -136,12 +137,20 @@ export class StepTrainer {
   }
 
   /** Trains the batch into the next step and serves that. Throws TrainingFailedError, AdapterRefusedError, StoreError. */
-  async train(batch: Batch): Promise<TrainedStep> {
+  async train(batch: Batch, judgements?: Judgements): Promise<TrainedStep> {
     const { project, name, store, now } = this.#parts;
     const { trajectoryIds } = batch;
     const step = this.step + 1;
     const jobId = jobIdFor({ name, step, trajectoryIds });
-    await store.beginStep({ project, name, step, jobId, trajectoryIds, createdAt: now() });
+    await store.beginStep({
+      project,
+      name,
+      step,
+      jobId,
+      trajectoryIds,
+      ...(judgements === undefined ? {} : { judgements }),
+      createdAt: now(),
+    });
     return this.#execute(batch, step, jobId);
   }
 
@@ -164,6 +173,7 @@ export class StepTrainer {
       start,
     );
   }
+
   async #execute(batch: Batch, step: number, jobId: string): Promise<TrainedStep> {
     const { project, name, store, backend } = this.#parts;
     const { loss, optimizer, lora, signal } = this.#settings;
@@ -245,7 +255,7 @@ export class StepTrainer {
   }
 
   /** Rows are built from what the store holds, never from memory: a restart then builds the very same ones. */
-  async batch(ids: readonly string[]): Promise<Batch> {
+  async batch(ids: readonly string[], judgements: Judgements = {}): Promise<Batch> {
     const judged = await Promise.all(
       ids.map(async (id) => {
         const scored = await this.#parts.store.get(id);
@@ -258,9 +268,9 @@ export class StepTrainer {
         // A step that is redone knows all its trajectories; those of sub-agents come with their parents.
         if (trajectory.parentId !== undefined && ids.includes(trajectory.parentId)) return [];
         const one: JudgedTrajectory = {
-          groupId: trajectory.groupId ?? trajectory.id,
+          groupId: judgements[id]?.groupId ?? trajectory.groupId ?? trajectory.id,
           trajectory,
-          total: totalOf(rewards),
+          total: judgements[id]?.total ?? totalOf(rewards),
           callTotals: callTotalsOf(rewards),
           children: await this.#children(id),
         };

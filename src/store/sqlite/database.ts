@@ -9,6 +9,7 @@ import { lookupsOfTarget } from '../attribution.ts';
 import { compactTrajectory, fromCompact } from '../encoding.ts';
 import type {
   AppendResult,
+  Judgement,
   RolloutRecord,
   Store,
   StoreStats,
@@ -170,7 +171,15 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
       for (const [position, trajectory_id] of step.trajectoryIds.entries()) {
         await tx
           .insertInto('step_trajectories')
-          .values({ trajectory_id, project, name, step: step.step, position })
+          .values({
+            trajectory_id,
+            project,
+            name,
+            step: step.step,
+            position,
+            group_id: step.judgements?.[trajectory_id]?.groupId ?? null,
+            total: step.judgements?.[trajectory_id]?.total ?? null,
+          })
           .execute();
       }
     });
@@ -202,7 +211,7 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
       .execute();
     const members = await this.#db
       .selectFrom('step_trajectories')
-      .select(['trajectory_id', 'step'])
+      .select(['trajectory_id', 'step', 'group_id', 'total'])
       .where((eb) => eb.and({ project, name }))
       .orderBy('position')
       .execute();
@@ -212,9 +221,7 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
       step: row.step,
       jobId: row.job_id,
       state: row.state as TrainingStepRecord['state'],
-      trajectoryIds: members
-        .filter((member) => member.step === row.step)
-        .map((member) => member.trajectory_id),
+      ...membersOf(members.filter((member) => member.step === row.step)),
       adapterLocation: row.adapter_location,
       metrics: JSON.parse(row.metrics) as Record<string, number>,
       createdAt: row.created_at,
@@ -301,6 +308,16 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
     }
     return found;
   }
+}
+
+function membersOf(
+  rows: readonly Pick<Tables['step_trajectories'], 'trajectory_id' | 'group_id' | 'total'>[],
+): Pick<TrainingStepRecord, 'trajectoryIds' | 'judgements'> {
+  const trajectoryIds = rows.map((row) => row.trajectory_id);
+  const judged = rows.flatMap(({ trajectory_id, group_id, total }): [string, Judgement][] =>
+    group_id === null || total === null ? [] : [[trajectory_id, { groupId: group_id, total }]],
+  );
+  return judged.length === 0 ? { trajectoryIds } : { trajectoryIds, judgements: Object.fromEntries(judged) };
 }
 
 function hasResponse({ events }: Trajectory, responseId: string): boolean {

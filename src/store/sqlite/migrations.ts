@@ -66,7 +66,16 @@ export interface Tables {
     metrics: string;
     created_at: number;
   };
-  step_trajectories: { trajectory_id: string; project: string; name: string; step: number; position: number };
+  step_trajectories: {
+    trajectory_id: string;
+    project: string;
+    name: string;
+    step: number;
+    position: number;
+    /** null, both: as the trajectory's own records say. */
+    group_id: string | null;
+    total: number | null;
+  };
 }
 
 const first: Migration = {
@@ -104,6 +113,8 @@ const feedback: Migration = {
   async up(db: Kysely<unknown>) {
     const statements = [
       sql`alter table trajectories add column started_at real`,
+      sql`alter table step_trajectories add column group_id text`,
+      sql`alter table step_trajectories add column total real`,
       sql`create index trajectories_parent on trajectories (parent_id) where parent_id is not null`,
       // Ids of calls are in the order of time, and so are added side by side.
       sql`create table lookups (lookup text not null, sequence integer not null,

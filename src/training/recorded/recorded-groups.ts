@@ -29,6 +29,8 @@ export interface RecordedRules {
   readonly maturity?: MaturityRule;
   /** What makes a group: attempts at one scenario by one policy, or the groups of rollouts. Default: 'scenario'. */
   readonly groupBy?: 'scenario' | 'rollout';
+  /** Only trajectories of these policies: `name@step` or `base`. Default: of all. */
+  readonly policies?: readonly string[];
 }
 
 /** Why a trajectory is no member of a group. */
@@ -38,6 +40,7 @@ export type LeftOut =
   | 'immature' // may still get its feedback
   | 'no-reward' // missing is not 0
   | 'already-trained'
+  | 'other-policy'
   | 'untrainable'; // none of its calls has what training needs: the incumbent's, for instance
 
 /** Why a group teaches nothing. */
@@ -98,6 +101,7 @@ function judge(
   if (group === null) return 'no-scenario';
   if (trajectory.outcome.status !== 'finished') return 'unfinished';
   if (trained.has(id)) return 'already-trained';
+  if (rules.policies?.includes(policy ?? '') === false) return 'other-policy';
   if (!modelCalls(trajectory).some((call) => call.trainability.trainable)) return 'untrainable';
   const total = totalOf(scored, rules.rewards);
   // A reward that is there ends the wait only where the rule says so: others may still come.
