@@ -30,6 +30,11 @@ async function setUp(sideCall?: SideCallRule) {
   return { apprentice: made, planner: wrapped(), writer: wrapped() };
 }
 
+function given<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('There is none.');
+  return value;
+}
+
 describe('one trajectory', () => {
   it('holds the calls of several wrapped models, each conversation apart, each call with its cost', async () => {
     const { apprentice: made, planner, writer } = await setUp();
@@ -43,7 +48,7 @@ describe('one trajectory', () => {
       { usd: 5, source: 'user' },
       { usd: 5, source: 'user' },
     ]);
-    expect(historiesOf(trajectory!).map((one) => one.messages[0]?.content)).toEqual(['plan', 'write']);
+    expect(historiesOf(given(trajectory)).map((one) => one.messages[0]?.content)).toEqual(['plan', 'write']);
   });
 
   it('marks side calls by the rule that the user gave, and by their scope', async () => {
@@ -59,7 +64,7 @@ describe('one trajectory', () => {
       ({ trainability }) => !trainability.trainable && trainability.reason,
     );
     expect(reasons).toEqual(['incumbent', 'side-call', 'side-call']);
-    expect(historiesOf(trajectory!)).toHaveLength(1);
+    expect(historiesOf(given(trajectory))).toHaveLength(1);
   });
 
   it('counts a fault of that rule, and records the call all the same', async () => {

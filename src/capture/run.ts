@@ -154,7 +154,7 @@ export class ActiveRun implements Run {
 
   startCall(start: CallStart): OpenCall {
     const { now } = this.#parts;
-    // Unique because the run's id is; a random one for each call would cost more than the rest of this.
+    // Made of the run's id: unique, cheaper than a random one, and feedback on a call finds its trajectory by it.
     const id = `${this.id}.${String(this.#drafts.length)}`;
     const draft = new CallDraft(id, start, now, this.#onCallEnded);
     this.#drafts.push({ call: draft });

@@ -75,7 +75,12 @@ describe('weightedSum', () => {
     let told = false;
     const slow = codeReward(
       'slow',
-      ({ signal }) => new Promise<number>(() => signal.addEventListener('abort', () => (told = true))),
+      ({ signal }) =>
+        new Promise<number>(() => {
+          signal.addEventListener('abort', () => {
+            told = true;
+          });
+        }),
       { timeoutMs: 5 },
     );
     await score([slow]);

@@ -15,48 +15,43 @@ export function feedbackId(options: {
   return createHash('sha256').update(text).digest('hex').slice(0, 32);
 }
 
-/** A trajectory, whole or without its repetitions. */
-type TrajectoryKeys = Pick<Trajectory, 'id' | 'messageId' | 'runId' | 'threadId' | 'keys'> & {
-  readonly events: readonly (
-    | {
-        readonly kind: 'model-call';
-        readonly id: string;
-        readonly response: { readonly id?: string | undefined };
-      }
-    | { readonly kind: 'tool-result' }
-  )[];
-};
-
-/** Everything that a trajectory can be found by, as `kind:value`. */
-export function lookupsOf(trajectory: TrajectoryKeys): string[] {
-  const { id, messageId, runId, threadId, keys = {} } = trajectory;
-  const calls = trajectory.events.flatMap((event) => {
-    if (event.kind !== 'model-call') return [];
-    const call = [lookup('call', event.id)];
-    return event.response.id === undefined ? call : [...call, lookup('response', event.response.id)];
-  });
+/** What the user calls a run, as `kind:value`: that has neither a column nor a table of its own. */
+export function ownLookups({ runId, keys = {} }: Pick<Trajectory, 'runId' | 'keys'>): string[] {
   return [
-    ...new Set([
-      lookup('trajectory', id),
-      ...calls,
-      ...(messageId === null ? [] : [lookup('message', messageId)]),
-      ...(runId === undefined ? [] : [lookup('run', runId)]),
-      ...(threadId === null ? [] : [lookup('thread', threadId)]),
-      ...Object.entries(keys).map(([name, value]) => lookup(`key/${name}`, value)),
-    ]),
+    ...(runId === undefined ? [] : [lookup('run', runId)]),
+    ...Object.entries(keys).map(([name, value]) => lookup(`key/${name}`, value)),
+  ];
+}
+
+/** Everything that feedback can find a trajectory by. */
+export function lookupsOf(known: {
+  readonly id: string;
+  readonly messageId: string | null;
+  readonly threadId: string | null;
+  readonly responseIds: readonly string[];
+  /** See `ownLookups`. */
+  readonly own: readonly string[];
+}): string[] {
+  const { id, messageId, threadId, responseIds, own } = known;
+  return [
+    lookup('trajectory', id),
+    ...responseIds.map((one) => lookup('response', one)),
+    ...(messageId === null ? [] : [lookup('message', messageId)]),
+    ...(threadId === null ? [] : [lookup('thread', threadId)]),
+    ...own,
   ];
 }
 
 /** Everything that a target asks for, the most telling first: a trajectory must have all of it. */
 export function lookupsOfTarget(target: FeedbackTarget): string[] {
-  const { trajectoryId, callId, responseId, messageId, runId, threadId, keys = {} } = target;
+  const { trajectoryId, callId, responseId, messageId, threadId } = target;
   return [
     ...(trajectoryId === undefined ? [] : [lookup('trajectory', trajectoryId)]),
-    ...(callId === undefined ? [] : [lookup('call', callId)]),
+    // Ids of calls begin with that of their trajectory: no index is needed for them.
+    ...(callId === undefined ? [] : [lookup('trajectory', callId.replace(/\.\d+$/, ''))]),
     ...(responseId === undefined ? [] : [lookup('response', responseId)]),
     ...(messageId === undefined ? [] : [lookup('message', messageId)]),
-    ...(runId === undefined ? [] : [lookup('run', runId)]),
-    ...Object.entries(keys).map(([name, value]) => lookup(`key/${name}`, value)),
+    ...ownLookups(target),
     ...(threadId === undefined ? [] : [lookup('thread', threadId)]),
   ];
 }

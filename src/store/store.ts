@@ -14,7 +14,6 @@ export interface TrajectoryQuery {
   readonly messageId?: string;
   /** Id that the model server gave to an answer, for feedback that knows only that. */
   readonly responseId?: string;
-  readonly callId?: string;
   /** The user's own id of the run. */
   readonly runId?: string;
   /** Business keys, all of which must fit. */

@@ -8,12 +8,12 @@ const advantages = (batch: ReturnType<typeof buildBatch>) =>
 
 describe('buildBatch', () => {
   it('leaves out a member without a total: the others are compared as if it were not there', () => {
-    const [good, bad, silent] = ['good', 'bad', 'silent'].map((id) => aTrajectory({ id: id as never }));
-    const judged = [
-      { groupId: 'g', trajectory: good!, total: 1 },
-      { groupId: 'g', trajectory: bad!, total: 0 },
-      { groupId: 'g', trajectory: silent!, total: null },
-    ];
+    const totals = [['good', 1] as const, ['bad', 0] as const, ['silent', null] as const];
+    const judged = totals.map(([id, total]) => ({
+      groupId: 'g',
+      trajectory: aTrajectory({ id: id as never }),
+      total,
+    }));
     const batch = buildBatch(judged, options);
     expect(advantages(batch)).toEqual({ 'good.0': [0.5], 'bad.0': [-0.5] });
     expect(batch.trajectoryIds).toEqual(['good', 'bad']);

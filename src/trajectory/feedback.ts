@@ -7,7 +7,7 @@ import { z } from 'zod';
 /** What feedback is about. All fields that are given must fit. */
 export const feedbackTarget = z.strictObject({
   trajectoryId: z.string().min(1).optional(),
-  /** One model call; the trajectory is found by it. */
+  /** The `id` of a model call in a recorded trajectory. */
   callId: z.string().min(1).optional(),
   messageId: z.string().min(1).optional(),
   /** The id that the model server gave to an answer. */

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   startOpenAIDialectServer,
   type DialectAnswer,
@@ -63,6 +63,14 @@ describe('openaiJudge', () => {
     const second = await judgeOn(answers, { structuredOutput: 'prompt' });
     await rubricJudge({ judge: second.judge, rubric: 'r' }).score(input);
     expect(second.server.requests[0]?.body).not.toHaveProperty('response_format');
+  });
+
+  it('sends no key of OpenAI to another server', async () => {
+    vi.stubEnv('OPENAI_API_KEY', 'secret');
+    const { judge, server: at } = await judgeOn([text({ score: 1, explanation: '' })], { apiKey: undefined });
+    await rubricJudge({ judge, rubric: 'r' }).score(input);
+    expect(at.requests[0]?.headers).not.toHaveProperty('authorization');
+    vi.unstubAllEnvs();
   });
 
   it('ends with the signal', async () => {

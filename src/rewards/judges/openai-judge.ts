@@ -8,7 +8,7 @@ export interface OpenAIJudgeOptions {
   readonly model: string;
   /** Ends in `/v1`. Default: OpenAI's own. */
   readonly baseUrl?: string;
-  /** Default: the environment variable OPENAI_API_KEY. Servers of your own may need none. */
+  /** Default: for OpenAI, the environment variable OPENAI_API_KEY; for any other server none. */
   readonly apiKey?: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** In the price table: `openai`, `groq` … Default: by `baseUrl`. */
@@ -57,7 +57,8 @@ export function openaiJudge(options: OpenAIJudgeOptions): Judge {
       fix: 'For instance "http://127.0.0.1:8000/v1".',
     });
   }
-  const apiKey = options.apiKey ?? process.env['OPENAI_API_KEY'];
+  // A key of OpenAI is nobody else's business.
+  const apiKey = options.apiKey ?? (baseUrl === openai ? process.env['OPENAI_API_KEY'] : undefined);
   if (apiKey === undefined && baseUrl === openai) {
     throw new InvalidOptionError({
       field: 'apiKey',

@@ -60,8 +60,9 @@ describe('rewardReport', () => {
     expect(alarm?.message).toMatch(
       /longer runs earn more.*rank correlation 0\.\d\d \[0\.\d\d, 0\.\d\d\].*lengthPenalty/s,
     );
+    const worth = (one: ScoredTrajectory) => one.rewards[0]?.value ?? 0;
     const longest = hacked
-      .toSorted((a, b) => b.rewards[0]!.value - a.rewards[0]!.value)
+      .toSorted((a, b) => worth(b) - worth(a))
       .slice(0, 5)
       .map((one) => String(one.trajectory.id));
     expect(alarm?.examples).toEqual(longest);

@@ -6,9 +6,6 @@ import type { EncodedTrajectory } from './encoded.ts';
 import { responseKey } from './response-key.ts';
 import { WaitingFeedback } from './waiting-feedback.ts';
 
-/** Lookups that have no column and no table of their own. */
-const ownLookup = /^(call|run|key\/.*?):/s;
-
 export class Appender {
   readonly #file: DatabaseSync;
   readonly #trajectory: StatementSync;
@@ -56,7 +53,7 @@ export class Appender {
     if (changes === 0) return false;
     this.#body.run(lastInsertRowid, packBody(body));
     for (const id of responseIds) this.#response.run(responseKey(id), lastInsertRowid);
-    for (const one of lookups) if (ownLookup.test(one)) this.#lookup.run(one, lastInsertRowid);
+    for (const one of lookups) this.#lookup.run(one, lastInsertRowid);
     return true;
   }
 }

@@ -346,8 +346,8 @@ function conditions(
   }
   if (query.from !== undefined) wanted.push(eb('ended_at', '>=', query.from));
   if (query.until !== undefined) wanted.push(eb('ended_at', '<', query.until));
-  const { responseId, callId, runId, keys } = query;
-  for (const lookup of lookupsOfTarget(defined({ responseId, callId, runId, keys })))
+  const { responseId, runId, keys } = query;
+  for (const lookup of lookupsOfTarget(defined({ responseId, runId, keys })))
     wanted.push(withLookup(eb, lookup));
   if (query.unscored !== undefined) {
     const rewarded = eb.selectFrom('rewards').select('trajectory_id');

@@ -2,14 +2,14 @@
 import { parseVersioned } from '../../trajectory/parse.ts';
 import { predicateOf } from '../../trajectory/predicate.ts';
 import type { Trajectory } from '../../trajectory/records.ts';
-import { lookupsOf } from '../attribution.ts';
+import { ownLookups } from '../attribution.ts';
 import { compactTrajectory, toCompact, type CompactTrajectory } from '../encoding.ts';
 
 export interface EncodedTrajectory {
   /** In the order of the insert statement in `appender.ts`. */
   readonly columns: readonly (string | number | null)[];
   readonly responseIds: readonly string[];
-  /** Everything that feedback may find it by. */
+  /** What the user calls it, beside what the columns say. */
   readonly lookups: readonly string[];
   readonly times: { readonly startedAt: number; readonly endedAt: number };
   /** JSON of the compact form. */
@@ -29,7 +29,7 @@ export function encode(trajectory: Trajectory): EncodedTrajectory {
   return {
     columns: columnsOf(compact),
     responseIds: responseIds(compact),
-    lookups: lookupsOf(compact),
+    lookups: ownLookups(compact),
     times: { startedAt, endedAt },
     body: JSON.stringify(compact),
   };

@@ -32,7 +32,7 @@ export interface Tables {
     created_at: number;
     body: string;
   };
-  /** What a trajectory is found by, beside its own columns and `responses`: calls, runs, business keys. */
+  /** What the user calls a trajectory: run ids and business keys. */
   lookups: { lookup: string; sequence: number };
   /** The current revision of each piece; `lookup` is the most telling part of its target. */
   feedback: {
@@ -116,7 +116,6 @@ const feedback: Migration = {
       sql`alter table step_trajectories add column group_id text`,
       sql`alter table step_trajectories add column total real`,
       sql`create index trajectories_parent on trajectories (parent_id) where parent_id is not null`,
-      // Ids of calls are in the order of time, and so are added side by side.
       sql`create table lookups (lookup text not null, sequence integer not null,
         primary key (lookup, sequence)) without rowid`,
       sql`create table feedback (id text primary key, project text not null, lookup text not null,

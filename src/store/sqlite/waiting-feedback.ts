@@ -1,7 +1,7 @@
 /** Feedback that came before its trajectory, attached as that is written. Synchronous, as the hot path is. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { FeedbackRecord } from '../../trajectory/feedback.ts';
-import { isWithinWindow, lookupsOfTarget } from '../attribution.ts';
+import { isWithinWindow, lookupsOf, lookupsOfTarget } from '../attribution.ts';
 import type { EncodedTrajectory } from './encoded.ts';
 
 export class WaitingFeedback {
@@ -31,8 +31,16 @@ export class WaitingFeedback {
   }
 
   /** Attaches what has waited for this trajectory, which was written a moment ago. */
-  attach({ columns, lookups, times }: EncodedTrajectory): void {
-    const [id = null, project = null] = columns;
+  attach({ columns, responseIds, lookups: own, times }: EncodedTrajectory): void {
+    // In the order of the insert statement in `appender.ts`.
+    const [id, project = null, , , , , , , threadId, messageId] = columns;
+    const lookups = lookupsOf({
+      id: String(id),
+      threadId: typeof threadId === 'string' ? threadId : null,
+      messageId: typeof messageId === 'string' ? messageId : null,
+      responseIds,
+      own,
+    });
     for (const row of this.#find.all(project, JSON.stringify(lookups))) {
       const piece = JSON.parse(String(row['body'])) as FeedbackRecord;
       const fits = lookupsOfTarget(piece.target).every((one) => lookups.includes(one));
@@ -42,7 +50,7 @@ export class WaitingFeedback {
         if (typeof before === 'number' && before >= times.endedAt) continue;
         this.#detach.run(piece.id);
       }
-      this.#attach.run(id, piece.id);
+      this.#attach.run(String(id), piece.id);
     }
   }
 }

@@ -58,10 +58,15 @@ export class RolloutLedger {
     });
   }
 
+  /** Throws StoreError where something could not be written: no need to go on then. */
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
   /** All that was added is on disk once this resolves. Throws StoreError. */
   async drain(): Promise<void> {
     while (this.#writing !== undefined) await this.#writing;
-    if (this.#failure !== undefined) throw this.#failure;
+    this.check();
   }
 
   async #write(): Promise<void> {

@@ -123,6 +123,7 @@ class Batch<S extends Scenario, R> {
 
   async #do(task: RolloutTask<S>): Promise<void> {
     this.#throwIfAborted();
+    this.#batch.ledger.check();
     if (this.#tally.isSpent) return;
     const { tried, tries } = await this.#tryUntilSettled(task);
     this.#throwIfAborted();
