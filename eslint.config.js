@@ -9,7 +9,7 @@ export const layers = [
   ['testing/wandb-server', 'training', 'policy'],
   ['adapters/ai-sdk', 'adapters/openai', 'rewards', 'store/sqlite', 'backends/local', 'backends/serverless'],
   ['capture'],
-  ['trajectory', 'store', 'backends', 'errors.ts'],
+  ['trajectory', 'store', 'backends', 'pricing', 'errors.ts'],
 ];
 
 /** Imports that the rows forbid but the design wants: the trainer steers the router and scores with rewards. */

@@ -2,20 +2,38 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { Backend, BackendProgress, RunningBackend } from './backends/backend.ts';
-import type { CaptureCounters, RunOptions } from './capture/capture.ts';
+import type { CaptureCounters, RunOptions, SideCallRule } from './capture/capture.ts';
 import { FaultCounter } from './capture/faults.ts';
 import { Recorder } from './capture/recorder.ts';
+import { asSideCalls } from './capture/scope.ts';
 import { StoreSink } from './capture/sink.ts';
-import { InvalidOptionError } from './errors.ts';
+import { InvalidOptionError, StoreError } from './errors.ts';
 import { PolicyRouter } from './policy/router.ts';
+import { PriceBook, type ModelPrices } from './pricing/price-book.ts';
+import { toFeedbackRecord, type Feedback, type FeedbackOptions } from './rewards/feedback/feedback.ts';
+import { rewardReport, type RewardReport, type RewardReportOptions } from './rewards/report/report.ts';
 import type { Scenario } from './rewards/reward.ts';
+import type { RewardEntry } from './rewards/scorer.ts';
 import { openSqliteStore } from './store/sqlite/index.ts';
 import type { Store, TrajectoryQuery } from './store/store.ts';
-import { train, type TrainEvent } from './training/loop.ts';
-import { defaultLimits } from './training/rollouts.ts';
+import type { TrainEvent } from './training/events.ts';
+import { train } from './training/loop.ts';
+import { defaultLimits } from './training/rollouts/rollout.ts';
+import {
+  recordedGroups,
+  type RecordedGroups,
+  type RecordedRules,
+} from './training/recorded/recorded-groups.ts';
+import {
+  trainOnRecorded,
+  type RecordedStep,
+  type RecordedTrainOptions,
+} from './training/recorded/train-on-recorded.ts';
+import { collectRollouts, type RolloutOptions, type RolloutRun } from './training/rollouts/collect.ts';
 import { parseTrainOptions, parseWith, type TrainOptions } from './training/settings.ts';
+import type { TrainerParts } from './training/step-trainer.ts';
+import type { FeedbackReceipt, FeedbackTarget } from './trajectory/feedback.ts';
 import { namePattern, policyId } from './trajectory/ids.ts';
-import type { Reward } from './trajectory/records.ts';
 
 export interface ApprenticeOptions<R extends RunningBackend = RunningBackend> {
   /** Groups what belongs together; lower case, as in a folder name. */
@@ -32,6 +50,13 @@ export interface ApprenticeOptions<R extends RunningBackend = RunningBackend> {
   readonly store?: Store;
   /** How much may wait to be written; what comes beyond is dropped and counted. */
   readonly queue?: QueueOptions;
+  /** US dollars for a million tokens, by model id, where the price table is wrong or does not know a model. */
+  readonly prices?: ModelPrices;
+  /**
+   * Which model calls are no part of the task: titles, summaries, guards. They are recorded, and neither trained on nor
+   * shown to judges. Beside this rule there is `apprentice.sideCalls`.
+   */
+  readonly sideCall?: SideCallRule;
   /** Set-up and start of the backend, as they go. */
   readonly onProgress?: BackendProgress;
 }
@@ -54,23 +79,18 @@ const schema = z.object({
   queue: z
     .object({ maxTrajectories: z.int().positive().optional(), maxBytes: z.int().positive().optional() })
     .optional(),
+  prices: z
+    .record(
+      z.string(),
+      z.object({
+        input: z.number().min(0),
+        output: z.number().min(0),
+        cachedInput: z.number().min(0).optional(),
+        cacheWrite: z.number().min(0).optional(),
+      }),
+    )
+    .optional(),
 });
-
-/** What a piece of feedback is about: at least one of them. */
-export interface FeedbackTarget {
-  readonly trajectoryId?: string;
-  readonly threadId?: string;
-  readonly messageId?: string;
-  /** The id that the model server gave to an answer. */
-  readonly responseId?: string;
-}
-
-export interface Feedback {
-  readonly name: string;
-  readonly value: number;
-  readonly by?: string;
-  readonly explanation?: string;
-}
 
 export interface ApprenticeStatus {
   readonly capture: CaptureCounters;
@@ -112,12 +132,16 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
       ...(maxTrajectories === undefined ? {} : { maxQueued: maxTrajectories }),
       ...(maxBytes === undefined ? {} : { maxQueuedBytes: maxBytes }),
     });
+    const prices = new PriceBook(options.prices);
+    void prices.load();
     this.recorder = new Recorder({
       project: options.project,
       name: options.name,
       sink: this.#sink,
       router: this.#router,
       faults: this.#faults,
+      prices,
+      ...(options.sideCall === undefined ? {} : { sideCall: options.sideCall }),
     });
   }
 
@@ -126,41 +150,29 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
     return this.recorder.run(options, agent);
   }
 
-  /** Attaches a reward, now or days later, to every trajectory that matches. Gives how many did. Throws StoreError. */
-  async feedback(target: FeedbackTarget, feedback: Feedback): Promise<number> {
-    const query: TrajectoryQuery = target;
-    if (Object.values(target).every((value) => value === undefined)) {
-      throw new InvalidOptionError({
-        field: 'target',
-        received: target,
-        expected: 'an object with trajectoryId, threadId, messageId or responseId',
-        fix: 'Say what the feedback is about.',
-      });
-    }
-    if (!Number.isFinite(feedback.value)) {
-      throw new InvalidOptionError({
-        field: 'feedback.value',
-        received: String(feedback.value),
-        expected: 'a finite number',
-        fix: 'Use for instance 1 for a thumb up and 0 for a thumb down.',
-      });
-    }
+  /** Runs `work` so that the model calls it makes are recorded, but are no part of the task: see `sideCall`. */
+  sideCalls<T>(work: () => T): T {
+    return asSideCalls(work);
+  }
+
+  /**
+   * Records what somebody says of a run, now or days later, in this process or another; it is attached to every
+   * trajectory that the target fits, also to one that is written later. Sent twice it lands once; said anew it revises.
+   * Throws InvalidOptionError, StoreError.
+   */
+  async feedback(
+    target: FeedbackTarget,
+    feedback: Feedback,
+    options: FeedbackOptions = {},
+  ): Promise<FeedbackReceipt> {
+    const { project } = this.#options;
+    const record = toFeedbackRecord({ project, target, feedback, options, now: Date.now() });
     const store = await this.#store;
+    // What was recorded here a moment ago counts in the receipt; without it, the store attaches it later.
     await this.flush();
-    const one = target.trajectoryId === undefined ? undefined : await store.get(target.trajectoryId);
-    const found =
-      target.trajectoryId === undefined ? await store.find(query) : one === undefined ? [] : [one];
-    const rewards = found.map(({ trajectory }): Reward => ({
-      id: randomUUID(),
-      trajectoryId: trajectory.id,
-      name: feedback.name,
-      value: feedback.value,
-      source: { type: 'feedback', ...(feedback.by === undefined ? {} : { by: feedback.by }) },
-      ...(feedback.explanation === undefined ? {} : { explanation: feedback.explanation }),
-      createdAt: Date.now(),
-    }));
-    if (rewards.length > 0) await store.reward(rewards);
-    return rewards.length;
+    const [receipt] = await store.feedback([record]);
+    if (receipt === undefined) throw new StoreError('The store gave no receipt.', { fix: 'Send it again.' });
+    return receipt;
   }
 
   /**
@@ -176,19 +188,44 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
       ...(lora === undefined ? {} : { lora }),
       ...(scaleByStandardDeviation === undefined ? {} : { advantages: { scaleByStandardDeviation } }),
       concurrency: limits?.concurrency ?? defaultLimits.concurrency,
+      callRewards: hasCallRewards(options.rewards),
     });
-    const store = await this.#store;
-    const backend = await this.backend(options.signal);
-    yield* train(
+    yield* train(await this.#trainerParts(options.signal), options);
+  }
+
+  /**
+   * One training step on recorded traffic, by what people and judges said of it; `recordedGroups` is its dry run. A
+   * trajectory without a reward is missing, not 0, and each is trained once. Throws InvalidOptionError before anything
+   * runs, TrainingFailedError.
+   */
+  async trainOnRecorded(options: RecordedTrainOptions = {}): Promise<RecordedStep> {
+    const { loss, optimizer, lora, scaleByStandardDeviation } = options;
+    this.#requireBackend().validate({
+      ...(loss === undefined ? {} : { loss }),
+      ...(optimizer === undefined ? {} : { optimizer }),
+      ...(lora === undefined ? {} : { lora }),
+      ...(scaleByStandardDeviation === undefined ? {} : { advantages: { scaleByStandardDeviation } }),
+    });
+    const parts = await this.#trainerParts(options.signal);
+    await this.flush();
+    return trainOnRecorded(parts, options);
+  }
+
+  /**
+   * Runs the agent on scenarios, without training: on whatever answers it today. Resumes by `id`. Throws
+   * InvalidOptionError before anything runs, RolloutBudgetExceededError, AbortedError.
+   */
+  async rollout<S extends Scenario, R>(options: RolloutOptions<S, R>): Promise<RolloutRun> {
+    const { project, name: model } = this.#options;
+    return collectRollouts(
       {
-        project: this.#options.project,
-        name: this.#options.name,
-        store,
+        project,
+        name: model,
+        store: await this.#store,
         sink: this.#sink,
         recorder: this.recorder,
-        router: this.#router,
-        backend,
         now: Date.now,
+        newId: randomUUID,
       },
       options,
     );
@@ -221,6 +258,28 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
   /** The way out: from now on, your own model answers runs that begin. */
   serveIncumbent(): void {
     this.#router.serveIncumbent();
+  }
+
+  /**
+   * What of the recorded traffic could be trained on: the groups, and by what reason trajectories and groups are left
+   * out. Nothing is changed.
+   */
+  async recordedGroups(query: TrajectoryQuery = {}, rules: RecordedRules = {}): Promise<RecordedGroups> {
+    const { project, name: model } = this.#options;
+    const store = await this.#store;
+    await this.flush();
+    const scored = await store.find({ project, name: model, ...query });
+    const steps = await store.steps(project, model);
+    const trained = new Set(steps.flatMap((step) => (step.state === 'failed' ? [] : step.trajectoryIds)));
+    return recordedGroups(scored, rules, { trained, now: Date.now() });
+  }
+
+  /** How the rewards of recorded trajectories are distributed, and whether one of them looks gamed. */
+  async rewardReport(query: TrajectoryQuery = {}, options: RewardReportOptions = {}): Promise<RewardReport> {
+    const { project, name: model } = this.#options;
+    const store = await this.#store;
+    await this.flush();
+    return rewardReport(await store.find({ project, name: model, ...query }), options);
   }
 
   /** The running backend; starts it, with its installation, on first use. */
@@ -269,6 +328,19 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
     if (store.status === 'fulfilled') await store.value.close();
   }
 
+  async #trainerParts(signal: AbortSignal | undefined): Promise<TrainerParts> {
+    return {
+      project: this.#options.project,
+      name: this.#options.name,
+      store: await this.#store,
+      sink: this.#sink,
+      recorder: this.recorder,
+      router: this.#router,
+      backend: await this.backend(signal),
+      now: Date.now,
+    };
+  }
+
   get #folder(): string {
     return this.#options.folder ?? '.apprentice';
   }
@@ -277,6 +349,10 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
     if (this.#options.backend === undefined) throw missing('backend', 'a backend');
     return this.#options.backend;
   }
+}
+
+function hasCallRewards<S extends Scenario, R>(rewards: readonly RewardEntry<S, R>[]): boolean {
+  return rewards.some((entry) => ('reward' in entry ? entry.reward : entry).scope === 'call');
 }
 
 function missing(field: string, expected: string): InvalidOptionError {

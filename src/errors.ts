@@ -16,6 +16,9 @@ export type ApprenticeErrorCode =
   | 'adapter_refused'
   | 'model_call_failed'
   | 'rollout_budget_exceeded'
+  | 'reward_timeout'
+  | 'judge_failed'
+  | 'judge_budget_exceeded'
   | 'aborted';
 
 export interface ApprenticeErrorDetails {
@@ -164,6 +167,29 @@ export class AdapterRefusedError extends ApprenticeError {
 export class RolloutBudgetExceededError extends ApprenticeError {
   constructor(message: string, details: ApprenticeErrorDetails) {
     super('rollout_budget_exceeded', message, details);
+  }
+}
+
+/** A reward gave no answer in time; the rollout goes without a score. */
+export class RewardTimeoutError extends ApprenticeError {
+  constructor(name: string, timeoutMs: number) {
+    super('reward_timeout', `Reward "${name}" gave no answer within ${String(timeoutMs)} ms.`, {
+      fix: 'Make it faster, or raise its `timeoutMs`.',
+    });
+  }
+}
+
+/** A judge could not be reached, or its answers could not be used; nothing was scored by guess. */
+export class JudgeError extends ApprenticeError {
+  constructor(message: string, details: ApprenticeErrorDetails) {
+    super('judge_failed', message, details);
+  }
+}
+
+/** A judge has spent what it was allowed to. Ends the run, which can be resumed. */
+export class JudgeBudgetExceededError extends ApprenticeError {
+  constructor(message: string, details: ApprenticeErrorDetails) {
+    super('judge_budget_exceeded', message, details);
   }
 }
 

@@ -109,6 +109,7 @@ try {
         });
         break;
       case 'no-signal':
+      case 'stopped':
       case 'resumed':
         break;
       default:

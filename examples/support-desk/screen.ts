@@ -68,6 +68,11 @@ export class DemoScreen {
           `  step ${String(event.step + 1)}: all rewards equal within their groups; drawing other tickets`,
         );
         break;
+      case 'stopped':
+        this.#line(
+          `stopped at step ${String(event.step)}: the budget is used up; start again with \`--folder\` to go on`,
+        );
+        break;
       case 'resumed':
         this.#line(
           `resumed at step ${String(event.step)}${event.redone ? ', which a crash had interrupted' : ''}`,

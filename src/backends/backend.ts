@@ -44,6 +44,10 @@ export interface GroupMember {
   readonly reward: number;
   /** What the trainer made of it within its group; each sampled token gets it. */
   readonly advantage: number;
+  /** By call id, what the tokens of a call get beside it: from rewards for single calls. */
+  readonly callAdvantages?: ReadonlyMap<string, number>;
+  /** Of sub-agents with runs of their own: they share its advantage. */
+  readonly children?: readonly Trajectory[];
 }
 
 /** Attempts at one scenario, all that were judged: also those whose advantage is 0, on which the others rest. */
@@ -197,6 +201,12 @@ export interface RunningBackend {
 export interface Backend<R extends RunningBackend = RunningBackend> {
   readonly kind: 'local' | 'serverless';
   /** Checks that every option can be honoured; throws InvalidOptionError before anything runs. */
-  validate(options: TrainingSettings & { readonly concurrency?: number }): void;
+  validate(
+    options: TrainingSettings & {
+      readonly concurrency?: number;
+      /** Whether there are rewards for single calls: some services know only those of whole trajectories. */
+      readonly callRewards?: boolean;
+    },
+  ): void;
   start(context: BackendContext): Promise<R>;
 }

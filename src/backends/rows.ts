@@ -8,13 +8,19 @@ export function groupRows(groups: readonly TrainingGroup[], maxTokens = Infinity
   const skipped: Record<string, number> = {};
   let trainedTokens = 0;
   for (const { groupId, members } of groups) {
-    for (const { trajectory, advantage } of members) {
-      if (advantage === 0) continue;
-      const built = trajectoryRows(trajectory, { groupId, advantage, maxTokens });
-      for (const [reason, count] of Object.entries(built.skipped))
-        skipped[reason] = (skipped[reason] ?? 0) + count;
-      rows.push(...built.rows);
-      trainedTokens += built.trainedTokens;
+    for (const { trajectory, advantage, callAdvantages, children = [] } of members) {
+      if (advantage === 0 && callAdvantages === undefined) continue;
+      for (const one of [trajectory, ...children]) {
+        const options = { groupId, advantage, maxTokens };
+        const built = trajectoryRows(
+          one,
+          callAdvantages === undefined ? options : { ...options, callAdvantages },
+        );
+        for (const [reason, count] of Object.entries(built.skipped))
+          skipped[reason] = (skipped[reason] ?? 0) + count;
+        rows.push(...built.rows);
+        trainedTokens += built.trainedTokens;
+      }
     }
   }
   return { rows, skipped, trainedTokens };

@@ -2,7 +2,15 @@
  * The capture contract: what adapters see of the recorder, and what the composition root gives to it.
  * Nothing here waits for I/O and nothing throws into the host.
  */
-import type { Message, ModelCall, Reward, Split, ToolResult, Trajectory } from '../trajectory/records.ts';
+import type {
+  Message,
+  ModelCall,
+  Reward,
+  Split,
+  ToolResult,
+  Trajectory,
+  Usage,
+} from '../trajectory/records.ts';
 
 /** What an adapter reports of one model call. Values are taken by reference and must not be changed afterwards. */
 export interface CallStart {
@@ -39,7 +47,7 @@ export interface CallEnd {
   readonly responseId?: string | undefined;
   readonly respondedModel?: string | undefined;
   readonly finishReason?: string | undefined;
-  readonly usage?: { readonly inputTokens?: number; readonly outputTokens?: number };
+  readonly usage?: Usage;
   readonly tokens?: {
     readonly promptIds: readonly number[];
     readonly completionIds: readonly number[];
@@ -66,8 +74,14 @@ export interface RunOptions {
   readonly messageId?: string;
   /** Your own id of this run: a LangGraph run, a trace. */
   readonly runId?: string;
+  /** What your business calls this run, for feedback that comes later: `{ order: 'A123' }`. */
+  readonly keys?: Readonly<Record<string, string>>;
   readonly metadata?: Readonly<Record<string, unknown>>;
 }
+
+/** What a rule sees of a call, to say whether it is a side call: one that is no part of the task, as a title is. */
+export type SideCallFacts = Pick<ModelCall, 'adapter' | 'served' | 'request'>;
+export type SideCallRule = (call: SideCallFacts) => boolean;
 
 /** The current trajectory. */
 export interface Run {

@@ -1,6 +1,7 @@
 /** Starts runs, closes them, and hands what they became to the sink. */
+import type { PriceBook } from '../pricing/price-book.ts';
 import { timeOrderedId } from '../trajectory/ids.ts';
-import type { RunOptions, TrajectorySink } from './capture.ts';
+import type { RunOptions, SideCallRule, TrajectorySink } from './capture.ts';
 import { Closing } from './closing.ts';
 import type { FaultCounter } from './faults.ts';
 import { Later } from './later.ts';
@@ -14,6 +15,10 @@ export interface RecorderOptions {
   readonly sink: TrajectorySink;
   readonly router: Router;
   readonly faults: FaultCounter;
+  /** What API models charge. Default: calls are recorded without their cost. */
+  readonly prices?: PriceBook;
+  /** Which calls are no part of the task. Default: those that `asSideCalls` started. */
+  readonly sideCall?: SideCallRule;
   /**
    * How long a run whose function has returned waits for further calls, milliseconds: streams are read, and tool loops
    * go on, after `streamText` has returned. Default: 1000.
@@ -152,6 +157,16 @@ export class Recorder {
     this.#later.flush();
   }
 
+  /** Closes the runs that were opened inside `run`, and those inside them: what is in flight becomes a partial record. */
+  finishChildren(run: ActiveRun): void {
+    // Those that are over already close as they ended.
+    this.settle();
+    for (const child of [...this.#open].filter((one) => one.parentId === run.id)) {
+      this.finishChildren(child);
+      child.finish(child.openCalls > 0 ? { status: 'abandoned' } : { status: 'finished' });
+    }
+  }
+
   /** Closes all runs that are open, so that shutting down loses nothing: what is in flight becomes a partial record. */
   finishAll(): void {
     for (const run of [...this.#open])
@@ -171,6 +186,8 @@ export class Recorder {
       // One that is finished, too: what its agent left running shows as its child.
       parent: currentRun(),
       faults,
+      prices: this.#options.prices,
+      sideCall: this.#options.sideCall,
       now: this.#options.now ?? Date.now,
       newId: this.#options.newId ?? timeOrderedId,
       onFinished: (trajectory) => {

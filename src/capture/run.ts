@@ -10,10 +10,19 @@ import {
   type Trajectory,
   type TrajectoryEvent,
 } from '../trajectory/records.ts';
-import type { CallEnd, CallStart, OpenCall, Run, RunOptions } from './capture.ts';
+import type { PriceBook } from '../pricing/price-book.ts';
+import type {
+  CallEnd,
+  CallStart,
+  OpenCall,
+  Run,
+  RunOptions,
+  SideCallFacts,
+  SideCallRule,
+} from './capture.ts';
 import type { FaultCounter } from './faults.ts';
 import type { Route } from './route.ts';
-import { withRun } from './scope.ts';
+import { inSideCalls, withRun } from './scope.ts';
 import { trainabilityOf } from './trainability.ts';
 
 export interface RunParts {
@@ -26,6 +35,8 @@ export interface RunParts {
   readonly faults: FaultCounter;
   readonly now: () => number;
   readonly newId: () => string;
+  readonly prices: PriceBook | undefined;
+  readonly sideCall: SideCallRule | undefined;
   /** Comes once, with the finished trajectory. */
   readonly onFinished: (trajectory: Trajectory) => void;
   /** A call came to its end; `open` are still in flight. */
@@ -37,6 +48,7 @@ class CallDraft implements OpenCall {
   readonly id: string;
   readonly start: CallStart;
   readonly startedAt: number;
+  readonly sideCall = inSideCalls();
   firstTokenAt: number | undefined;
   known: Omit<CallEnd, 'outcome'> | CallEnd = {};
   endedAt: number | undefined;
@@ -105,6 +117,10 @@ export class ActiveRun implements Run {
     return this.route.kind === 'policy' ? this.route.policy : null;
   }
 
+  get parentId(): string | undefined {
+    return this.#parentage.parentId;
+  }
+
   /** Calls that are in flight. */
   get openCalls(): number {
     return this.#open;
@@ -138,7 +154,7 @@ export class ActiveRun implements Run {
 
   startCall(start: CallStart): OpenCall {
     const { now } = this.#parts;
-    // Unique because the run's id is; a random one for each call would cost more than the rest of this.
+    // Made of the run's id: unique, cheaper than a random one, and feedback on a call finds its trajectory by it.
     const id = `${this.id}.${String(this.#drafts.length)}`;
     const draft = new CallDraft(id, start, now, this.#onCallEnded);
     this.#drafts.push({ call: draft });
@@ -194,6 +210,7 @@ export class ActiveRun implements Run {
       threadId: options.threadId ?? null,
       messageId: options.messageId ?? null,
       ...(options.runId === undefined ? {} : { runId: options.runId }),
+      ...(options.keys === undefined ? {} : { keys: { ...options.keys } }),
       policy: this.policy,
       step: route.kind === 'policy' ? route.step : null,
       outcome,
@@ -234,12 +251,9 @@ export class ActiveRun implements Run {
           };
     const fallback = known.fallback === true;
     const identity = start.identity?.();
-    return {
-      kind: 'model-call',
-      id: draft.id as ModelCallId,
-      index,
+    const usage = known.usage ?? {};
+    const facts: SideCallFacts = {
       adapter: start.adapter,
-      ...(start.specification === undefined ? {} : { specification: start.specification }),
       served: {
         requestedModel: start.requestedModel,
         ...(known.respondedModel === undefined ? {} : { respondedModel: known.respondedModel }),
@@ -261,14 +275,36 @@ export class ActiveRun implements Run {
         tools: faults.guard('reading the tools of a call', start.tools, []) as ModelCall['request']['tools'],
         parameters: parameters as ModelCall['request']['parameters'],
       },
+    };
+    const { prices, sideCall } = this.#parts;
+    const isSideCall =
+      draft.sideCall || faults.guard('the rule for side calls', () => sideCall?.(facts) === true, false);
+    // What we serve ourselves has no price by the token.
+    const cost =
+      facts.served.policy === null
+        ? prices?.costOf({
+            models: [known.respondedModel ?? start.requestedModel, start.requestedModel],
+            provider: start.provider,
+            usage,
+            at: draft.startedAt,
+          })
+        : undefined;
+    return {
+      kind: 'model-call',
+      id: draft.id as ModelCallId,
+      index,
+      ...facts,
+      ...(start.specification === undefined ? {} : { specification: start.specification }),
       response: {
         ...(known.responseId === undefined ? {} : { id: known.responseId }),
         message: faults.guard('reading the answer of a call', () => known.message?.() ?? null, null),
         ...(known.finishReason === undefined ? {} : { finishReason: known.finishReason }),
-        usage: definedOnly(known.usage ?? {}),
+        usage: definedOnly(usage),
       },
+      ...(cost === undefined ? {} : { cost }),
       tokens,
       trainability: trainabilityOf({
+        sideCall: isSideCall,
         policy: start.policy,
         outcome,
         fallback,

@@ -12,3 +12,15 @@ export function currentRun(): ActiveRun | undefined {
 export function withRun<T>(run: ActiveRun, start: () => T): T {
   return storage.run(run, start);
 }
+
+const sideCalls = sharedStorage<true>('apprentice.side-calls.1');
+
+/** Whether the code that calls this was started by `asSideCalls`. */
+export function inSideCalls(): boolean {
+  return sideCalls.getStore() === true;
+}
+
+/** Runs `start` so that the model calls it makes are recorded, but are no part of the task. */
+export function asSideCalls<T>(start: () => T): T {
+  return sideCalls.run(true, start);
+}

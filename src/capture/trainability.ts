@@ -1,6 +1,7 @@
 import type { ModelCall, Trainability } from '../trajectory/records.ts';
 
 export interface TrainabilityFacts {
+  readonly sideCall: boolean;
   readonly policy: string | null;
   readonly outcome: ModelCall['outcome'];
   readonly fallback: boolean;
@@ -13,6 +14,7 @@ export interface TrainabilityFacts {
 /** Whether a call can be trained on: only exactly what was sampled, from the policy's own distribution. */
 export function trainabilityOf(facts: TrainabilityFacts): Trainability {
   const { tokens } = facts;
+  if (facts.sideCall) return no('side-call');
   if (facts.fallback) return no('fallback');
   if (facts.policy === null) return no('incumbent');
   if (facts.outcome.status !== 'ok') return no('incomplete', facts.outcome.status);

@@ -1,103 +1,80 @@
-import { InvalidOptionError, InvalidRecordError } from '../errors.ts';
-import type { RewardFunction, RewardInput, RewardValue, Scenario } from './reward.ts';
+/** From components to one number: weights, clamps, gates. Each component is kept beside the sum. */
+import type { Reward } from '../trajectory/records.ts';
+import type { RewardValue } from './reward.ts';
 
-/** A reward with its weight in the sum. A bare reward function weighs 1. */
-export type WeightedReward<S extends Scenario, R> =
-  RewardFunction<S, R> | { readonly reward: RewardFunction<S, R>; readonly weight: number };
+/** Bounds of a value, before it is weighed. */
+export interface Clamp {
+  readonly min?: number;
+  readonly max?: number;
+}
 
-export interface ComponentScore extends RewardValue {
+/** A condition on the whole: below `atLeast`, the total is `otherwise` (default: 0), whatever the other rewards say. */
+export interface Gate {
+  readonly atLeast: number;
+  readonly otherwise?: number;
+}
+
+/** How one reward goes into the sum. */
+export interface Term {
   readonly name: string;
+  readonly scope: 'trajectory' | 'call' | 'group';
+  readonly source: Reward['source'];
   readonly weight: number;
-  readonly source: RewardFunction['source'];
+  readonly clamp?: Clamp;
+  readonly gate?: Gate;
+}
+
+/** What one reward gave: its own value, neither clamped nor weighed. */
+export interface Component extends RewardValue {
+  readonly name: string;
+  /** For rewards of single calls. */
+  readonly callId?: string;
+  readonly source: Reward['source'];
+}
+
+/** What is known of a rollout before its group is compared. */
+export interface PartialScore {
+  readonly components: readonly Component[];
+  /** Why there can be no score, whatever else comes; undefined where nothing stands against it. */
+  readonly failure?: string;
 }
 
 export type Score =
-  | { readonly status: 'scored'; readonly total: number; readonly components: readonly ComponentScore[] }
+  | {
+      readonly status: 'scored';
+      readonly total: number;
+      /** By the id of the model call: the weighted sum of the rewards for this call alone. Not part of `total`. */
+      readonly callTotals: ReadonlyMap<string, number>;
+      readonly components: readonly Component[];
+    }
   /** No reward spoke, or one failed: the rollout is left out of its group, not counted as 0. */
-  | { readonly status: 'missing'; readonly reason: string; readonly components: readonly ComponentScore[] };
-
-export interface Scorer<S extends Scenario, R> {
-  score(input: RewardInput<S, R>): Promise<Score>;
-}
+  | { readonly status: 'missing'; readonly reason: string; readonly components: readonly Component[] };
 
 /**
- * Combines rewards into `Σ weight · value` over those that spoke. A reward that throws or gives a number that is not
- * finite makes the score missing: half a reward would be a wrong one.
+ * `Σ weight · clamp(value)` over the terms that spoke, clamped as a whole; or what a closed gate says. Half a reward
+ * would be a wrong one, so a failure makes the score missing.
  */
-export function weightedSum<S extends Scenario, R>(rewards: readonly WeightedReward<S, R>[]): Scorer<S, R> {
-  const weighted = rewards.map((entry) => ('reward' in entry ? entry : { reward: entry, weight: 1 }));
-  validate(weighted);
-  return {
-    async score(input) {
-      const settled = await Promise.all(weighted.map((entry) => scoreOne(entry, input)));
-      const components = settled.flatMap((one) => (one.kind === 'value' ? [one.component] : []));
-      const failed = settled.find((one) => one.kind === 'failed');
-      if (failed?.kind === 'failed') return { status: 'missing', reason: failed.reason, components };
-      if (components.length === 0) {
-        return { status: 'missing', reason: 'no reward function gave a value', components };
-      }
-      const total = components.reduce((sum, one) => sum + one.weight * one.value, 0);
-      return { status: 'scored', total, components };
-    },
-  };
+export function totalScore(terms: readonly Term[], partial: PartialScore, clamp: Clamp = {}): Score {
+  const { components, failure } = partial;
+  if (failure !== undefined) return { status: 'missing', reason: failure, components };
+  const spoken = terms.flatMap((term) =>
+    components.filter((one) => one.name === term.name).map((component) => ({ term, component })),
+  );
+  if (spoken.length === 0) return { status: 'missing', reason: 'no reward gave a value', components };
+  let sum = 0;
+  const callTotals = new Map<string, number>();
+  for (const { term, component } of spoken) {
+    const value = term.weight * clamped(component.value, term.clamp);
+    if (component.callId === undefined) sum += value;
+    else callTotals.set(component.callId, (callTotals.get(component.callId) ?? 0) + value);
+  }
+  const closed = spoken.find(
+    ({ term, component }) => term.gate !== undefined && component.value < term.gate.atLeast,
+  );
+  const total = closed === undefined ? clamped(sum, clamp) : (closed.term.gate?.otherwise ?? 0);
+  return { status: 'scored', total, callTotals, components };
 }
 
-type One =
-  | { readonly kind: 'value'; readonly component: ComponentScore }
-  | { readonly kind: 'silent' }
-  | { readonly kind: 'failed'; readonly reason: string };
-
-async function scoreOne<S extends Scenario, R>(
-  entry: { readonly reward: RewardFunction<S, R>; readonly weight: number },
-  input: RewardInput<S, R>,
-): Promise<One> {
-  const { reward, weight } = entry;
-  try {
-    const value = await reward.score(input);
-    if (value === undefined) return { kind: 'silent' };
-    if (!Number.isFinite(value.value)) {
-      throw new InvalidRecordError({
-        field: `reward ${reward.name}`,
-        received: String(value.value),
-        expected: 'a finite number',
-        fix: 'Return undefined where there is nothing to say.',
-      });
-    }
-    return { kind: 'value', component: { ...value, name: reward.name, weight, source: reward.source } };
-  } catch (error) {
-    return { kind: 'failed', reason: `reward "${reward.name}" failed: ${String(error)}` };
-  }
-}
-
-function validate(
-  entries: readonly { readonly reward: { readonly name: string }; readonly weight: number }[],
-): void {
-  if (entries.length === 0) {
-    throw new InvalidOptionError({
-      field: 'rewards',
-      received: [],
-      expected: 'at least one reward',
-      fix: 'Pass codeReward(name, compute).',
-    });
-  }
-  const seen = new Set<string>();
-  for (const { reward, weight } of entries) {
-    if (seen.has(reward.name)) {
-      throw new InvalidOptionError({
-        field: 'rewards',
-        received: reward.name,
-        expected: 'a list of rewards with different names',
-        fix: 'Rename one of them.',
-      });
-    }
-    seen.add(reward.name);
-    if (!Number.isFinite(weight)) {
-      throw new InvalidOptionError({
-        field: `rewards.${reward.name}.weight`,
-        received: String(weight),
-        expected: 'a finite number',
-        fix: 'Use 1 for a plain sum.',
-      });
-    }
-  }
+export function clamped(value: number, { min = -Infinity, max = Infinity }: Clamp = {}): number {
+  return Math.min(max, Math.max(min, value));
 }

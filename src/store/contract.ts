@@ -1,7 +1,8 @@
 /** What every store must do. Called inside a test file: `storeContract('SQLite', open)`. */
 import { describe, expect, it } from 'vitest';
 import type { Reward, Trajectory } from '../trajectory/records.ts';
-import { aCall, aReward, aTrajectory } from '../testing/records.ts';
+import type { NewFeedback } from '../trajectory/feedback.ts';
+import { aCall, aFeedback, aReward, aTrajectory } from '../testing/records.ts';
 import type { Store } from './store.ts';
 
 export function storeContract(name: string, open: () => Promise<Store>): void {
@@ -118,6 +119,113 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
           [2, 'published'],
         ]);
         expect(steps[1]).toMatchObject({ trajectoryIds: ['y'], adapterLocation: '/a', metrics: { loss: 1 } });
+      }));
+
+    it('attaches feedback to the trajectories that its target fits, whichever comes first', () =>
+      withStore(async (store) => {
+        const early = aTrajectory({ threadId: 't', keys: { order: 'A' }, startedAt: 10, endedAt: 20 });
+        const late = aTrajectory({ threadId: 't', keys: { order: 'A' }, startedAt: 30, endedAt: 40 });
+        const other = aTrajectory({ threadId: 't', keys: { order: 'B' }, startedAt: 10, endedAt: 20 });
+        const afterwards = aTrajectory({ threadId: 't', keys: { order: 'A' }, startedAt: 60, endedAt: 70 });
+        await seed(store, early, other);
+        const target = { threadId: 't', keys: { order: 'A' } };
+        const [receipt] = await store.feedback([aFeedback({ target, at: 50 })]);
+        expect(receipt).toMatchObject({ outcome: 'new', revision: 1, trajectoryIds: [early.id] });
+        await seed(store, late, afterwards);
+        const about = async (one: Trajectory) =>
+          (await store.get(one.id))?.feedback.map((piece) => piece.value);
+        expect(await about(early)).toEqual([1]);
+        expect(await about(late)).toEqual([1]);
+        expect(await about(other)).toEqual([]);
+        expect(await about(afterwards)).toEqual([]);
+      }));
+
+    it('finds a run by its call, response, message, run id or key', () =>
+      withStore(async (store) => {
+        const call = { ...aCall({}), response: { ...aCall({}).response, id: 'resp-1' } };
+        const one = aTrajectory({ messageId: 'm1', runId: 'r1', keys: { order: 'A' }, events: [call] });
+        await seed(store, one, aTrajectory({}));
+        const targets = [
+          { trajectoryId: one.id },
+          { callId: `${one.id}.3` },
+          { responseId: 'resp-1' },
+          { messageId: 'm1' },
+          { runId: 'r1' },
+          { keys: { order: 'A' } },
+        ];
+        for (const [index, target] of targets.entries()) {
+          const [receipt] = await store.feedback([aFeedback({ id: `f${String(index)}`, target })]);
+          expect(receipt?.trajectoryIds, JSON.stringify(target)).toEqual([one.id]);
+        }
+        expect(await ids(store, { runId: 'r1', keys: { order: 'A' } })).toEqual([one.id]);
+      }));
+
+    it('keeps to the window of feedback, and to the latest run where that is asked for', () =>
+      withStore(async (store) => {
+        const old = aTrajectory({ threadId: 't', startedAt: 10, endedAt: 20 });
+        const recent = aTrajectory({ threadId: 't', startedAt: 80, endedAt: 90 });
+        await seed(store, old, recent);
+        const target = { threadId: 't' };
+        const attached = async (given: Partial<NewFeedback>) =>
+          (await store.feedback([aFeedback({ target, at: 100, ...given })]))[0]?.trajectoryIds;
+        expect(await attached({ id: 'window', windowMs: 50 })).toEqual([recent.id]);
+        expect(await attached({ id: 'latest', applies: 'latest', at: 85 })).toEqual([recent.id]);
+        expect(await attached({ id: 'latest-then', applies: 'latest', at: 50 })).toEqual([old.id]);
+        expect(new Set(await attached({ id: 'all' }))).toEqual(new Set([old.id, recent.id]));
+      }));
+
+    it('takes the same feedback once, a later one as its revision, and an earlier one as history', () =>
+      withStore(async (store) => {
+        const one = aTrajectory({});
+        await seed(store, one);
+        const target = { trajectoryId: one.id };
+        const send = async (given: Partial<NewFeedback>) =>
+          (await store.feedback([aFeedback({ target, at: 10, ...given })]))[0]?.outcome;
+        expect(await send({ value: 1 })).toBe('new');
+        expect(await send({ value: 1 })).toBe('duplicate');
+        expect(await send({ value: 0, at: 20 })).toBe('revised');
+        expect(await send({ value: 1 })).toBe('outdated');
+        const values = async () => (await store.get(one.id))?.feedback.map((piece) => piece.value);
+        expect(await values()).toEqual([0]);
+        expect(await ids(store, { unscored: true })).toEqual([]);
+        expect(await send({ value: null, kind: 'withdrawn', at: 30 })).toBe('revised');
+        expect(await values()).toEqual([]);
+        expect(await ids(store, { unscored: true })).toEqual([one.id]);
+        expect((await store.feedbackHistory('feedback')).map((piece) => piece.value)).toEqual([1, 0, null]);
+      }));
+
+    it('keeps feedback of another project apart', () =>
+      withStore(async (store) => {
+        await seed(store, aTrajectory({ threadId: 't' }));
+        const [receipt] = await store.feedback([aFeedback({ project: 'other', target: { threadId: 't' } })]);
+        expect(receipt?.trajectoryIds).toEqual([]);
+      }));
+
+    it('notes a task of a run of rollouts once', () =>
+      withStore(async (store) => {
+        const record = {
+          runId: 'r',
+          taskId: 's/0',
+          tries: 1,
+          failure: null,
+          tokens: 5,
+          usd: 0.5,
+          finishedAt: 1,
+        };
+        await store.recordRollouts([{ ...record, trajectoryId: 'first' }]);
+        await store.recordRollouts([{ ...record, trajectoryId: 'second' }]);
+        expect(await store.rollouts('r')).toEqual([{ ...record, trajectoryId: 'first' }]);
+        expect(await store.rollouts('other')).toEqual([]);
+        await store.forgetRollouts('r');
+        expect(await store.rollouts('r')).toEqual([]);
+      }));
+
+    it('keeps how a step judged its trajectories', () =>
+      withStore(async (store) => {
+        const judgements = { x: { groupId: 'g', total: 0.5 } };
+        const step = { project: 'p', name: 'n', step: 1, jobId: 'a', createdAt: 1 };
+        await store.beginStep({ ...step, trajectoryIds: ['x', 'y'], judgements });
+        expect(await store.steps('p', 'n')).toMatchObject([{ trajectoryIds: ['x', 'y'], judgements }]);
       }));
 
     it('deletes a trajectory with its rewards', () =>

@@ -1,4 +1,5 @@
 /** The store contract. One suite (`src/store/contract.ts`) tests every implementation. */
+import type { FeedbackReceipt, FeedbackRecord, NewFeedback } from '../trajectory/feedback.ts';
 import type { Group, Reward, ScoredTrajectory, Split, Trajectory } from '../trajectory/records.ts';
 
 export interface TrajectoryQuery {
@@ -13,16 +14,26 @@ export interface TrajectoryQuery {
   readonly messageId?: string;
   /** Id that the model server gave to an answer, for feedback that knows only that. */
   readonly responseId?: string;
+  /** The user's own id of the run. */
+  readonly runId?: string;
+  /** Business keys, all of which must fit. */
+  readonly keys?: Readonly<Record<string, string>>;
   readonly parentId?: string;
   /** Milliseconds since the epoch, by `endedAt`: from inclusive, until exclusive. */
   readonly from?: number;
   readonly until?: number;
-  /** true: only those without any reward; false: only those with one. */
+  /** true: only those without any reward or feedback value; false: only those with one. */
   readonly unscored?: boolean;
   readonly order?: 'oldest-first' | 'newest-first';
   readonly limit?: number;
   /** Id of the last trajectory of the page before. */
   readonly after?: string;
+}
+
+/** How a step judged one of its trajectories, where that does not follow from the trajectory's own records. */
+export interface Judgement {
+  readonly groupId: string;
+  readonly total: number;
 }
 
 /** One training step, written before its job starts and completed after its adapter is published. */
@@ -34,10 +45,27 @@ export interface TrainingStepRecord {
   readonly state: 'training' | 'published' | 'failed';
   /** The trajectories that the job trains on; each may be in one non-failed job only. */
   readonly trajectoryIds: readonly string[];
+  /** By trajectory id: feedback can be revised, and a step that is redone must judge as it did. */
+  readonly judgements?: Readonly<Record<string, Judgement>>;
   /** Where its weights lie: a folder, or a service's name. */
   readonly adapterLocation: string | null;
   readonly metrics: Readonly<Record<string, number>>;
   readonly createdAt: number;
+}
+
+/** One task of a run of rollouts, done: what a restart does not do again. */
+export interface RolloutRecord {
+  readonly runId: string;
+  readonly taskId: string;
+  /** The trajectory that counts for the task; tries before it are in the store, too, and count nowhere. */
+  readonly trajectoryId: string;
+  readonly tries: number;
+  /** Why it can have no score; null where nothing stands against it. */
+  readonly failure: string | null;
+  /** Of all tries: what the budget counts. */
+  readonly tokens: number;
+  readonly usd: number;
+  readonly finishedAt: number;
 }
 
 export interface StoreStats {
@@ -56,6 +84,13 @@ export interface Store {
   append(trajectories: readonly Trajectory[]): Promise<AppendResult>;
   /** Durable once resolved. Idempotent by reward id. A reward may come before its trajectory. */
   reward(rewards: readonly Reward[]): Promise<void>;
+  /**
+   * Appends revisions to the log of feedback, each durable once resolved, and attaches them to the trajectories that
+   * they are about: those that are here, and those that come later. Idempotent by id and content.
+   */
+  feedback(entries: readonly NewFeedback[]): Promise<readonly FeedbackReceipt[]>;
+  /** All revisions of one piece of feedback, oldest first. */
+  feedbackHistory(id: string): Promise<readonly FeedbackRecord[]>;
   get(id: string): Promise<ScoredTrajectory | undefined>;
   find(query: TrajectoryQuery): Promise<readonly ScoredTrajectory[]>;
   count(query: TrajectoryQuery): Promise<number>;
@@ -72,6 +107,11 @@ export interface Store {
     readonly metrics: Readonly<Record<string, number>>;
   }): Promise<void>;
   steps(project: string, name: string): Promise<readonly TrainingStepRecord[]>;
+  /** Notes tasks as done. A task is done once: a second record of the same task is ignored. */
+  recordRollouts(records: readonly RolloutRecord[]): Promise<void>;
+  rollouts(runId: string): Promise<readonly RolloutRecord[]>;
+  /** Forgets a run of rollouts that nothing will resume; its trajectories stay. */
+  forgetRollouts(runId: string): Promise<void>;
   stats(): Promise<StoreStats>;
   delete(ids: readonly string[]): Promise<number>;
   /** Everything appended so far is durable when this resolves. */

@@ -19,5 +19,5 @@ export {
   type DialectServer,
   type DialectToolCall,
 } from './openai-dialect-server.ts';
-export { aCall, aReward, aTrajectory } from './records.ts';
+export { aCall, aFeedback, aReward, aTrajectory } from './records.ts';
 export { policy, startPolicyHost, type PolicyHost } from './policy-host.ts';

@@ -1,5 +1,6 @@
 /** Records for tests, valid unless a test says otherwise. */
 import { randomUUID } from 'node:crypto';
+import type { NewFeedback } from '../trajectory/feedback.ts';
 import type { ModelCallId, TrajectoryId } from '../trajectory/ids.ts';
 import type { ModelCall, Reward, Trajectory } from '../trajectory/records.ts';
 
@@ -65,4 +66,20 @@ export function aTrajectory(given: Partial<Trajectory>): Trajectory {
 export function aReward(trajectoryId: TrajectoryId, value: number): Reward {
   const source = { type: 'code', name: 'test' } as const;
   return { id: randomUUID(), trajectoryId, name: 'test', value, source, createdAt: 1 };
+}
+
+/** A thumb up at time 100 on everything in `project`'s thread `thread`, unless a test says otherwise. */
+export function aFeedback(given: Partial<NewFeedback>): NewFeedback {
+  return {
+    id: 'feedback',
+    project: 'project',
+    target: { threadId: 'thread' },
+    name: 'resolved',
+    value: 1,
+    kind: 'boolean',
+    applies: 'all',
+    windowMs: null,
+    at: 100,
+    ...given,
+  };
 }

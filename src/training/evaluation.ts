@@ -1,9 +1,11 @@
 /** How good a policy is on scenarios that training never sees. */
 import type { Recorder } from '../capture/recorder.ts';
 import type { Scenario } from '../rewards/reward.ts';
-import type { Scorer } from '../rewards/score.ts';
+import type { Scorer } from '../rewards/scorer.ts';
 import type { Split } from '../trajectory/records.ts';
-import { runRollouts, type FinishedRollout, type Rollout, type RolloutLimits } from './rollouts.ts';
+import type { RolloutLedger } from './rollouts/ledger.ts';
+import type { LiveMeans, Rollout, RolloutLimits } from './rollouts/rollout.ts';
+import { runRollouts, type RolloutsResult } from './rollouts/run-rollouts.ts';
 import { meanWithInterval, proportion, type Mean, type Proportion } from './statistics.ts';
 
 export interface EvaluationRequest<S extends Scenario, R> {
@@ -16,9 +18,11 @@ export interface EvaluationRequest<S extends Scenario, R> {
   readonly successAt: number;
   readonly split: Split;
   readonly recorder: Recorder;
-  readonly limits: RolloutLimits;
+  readonly ledger: RolloutLedger;
+  readonly limits: RolloutLimits<S>;
   readonly signal: AbortSignal | undefined;
-  readonly onFinished: (done: number, of: number) => void;
+  readonly onFinished: (done: number, of: number, live: LiveMeans) => void;
+  readonly now: () => number;
 }
 
 export interface Evaluation {
@@ -29,17 +33,19 @@ export interface Evaluation {
   readonly seconds: number;
 }
 
-/** Runs the agent once on each scenario. Says the figures with their 95 % intervals. */
+/** Runs the agent once on each scenario. Says the figures with their 95 % intervals; null where the budget ended it. */
 export async function evaluate<S extends Scenario, R>(
   request: EvaluationRequest<S, R>,
-): Promise<{ readonly evaluation: Evaluation; readonly rollouts: readonly FinishedRollout[] }> {
+): Promise<{ readonly evaluation: Evaluation | null; readonly result: RolloutsResult }> {
   const startedAt = performance.now();
   const tasks = request.scenarios.map((scenario) => ({
     scenario,
     groupId: `${request.label}/${scenario.id}`,
     attempt: 0,
   }));
-  const rollouts = await runRollouts({ ...request, tasks });
+  const result = await runRollouts({ ...request, tasks });
+  if (result.stopped !== undefined) return { evaluation: null, result };
+  const { rollouts } = result;
   const totals = rollouts.flatMap(({ score }) => (score.status === 'scored' ? [score.total] : []));
   const successes = totals.filter((total) => total >= request.successAt - 1e-9).length;
   const evaluation = {
@@ -48,5 +54,5 @@ export async function evaluate<S extends Scenario, R>(
     missing: rollouts.length - totals.length,
     seconds: (performance.now() - startedAt) / 1000,
   };
-  return { evaluation, rollouts };
+  return { evaluation, result };
 }

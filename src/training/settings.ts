@@ -2,8 +2,9 @@ import { z } from 'zod';
 import type { LoraOptions, LossOptions, OptimizerOptions } from '../backends/backend.ts';
 import { InvalidOptionError } from '../errors.ts';
 import type { Scenario } from '../rewards/reward.ts';
-import type { WeightedReward } from '../rewards/score.ts';
-import type { Rollout, RolloutLimits } from './rollouts.ts';
+import type { RewardEntry } from '../rewards/scorer.ts';
+import type { LiveMeans, Rollout, RolloutLimits } from './rollouts/rollout.ts';
+import type { AfterEach } from './rollouts/run-rollouts.ts';
 
 export interface TrainOptions<S extends Scenario, R> {
   /** What to learn on. Ids must differ. */
@@ -11,7 +12,20 @@ export interface TrainOptions<S extends Scenario, R> {
   /** What is never trained on; evaluated before, after and every `evaluateEvery` steps. */
   readonly heldOut?: readonly S[];
   readonly rollout: Rollout<S, R>;
-  readonly rewards: readonly WeightedReward<S, R>[];
+  /** What a rollout is worth: `Σ weight · value`. Rewards of a group (RULER) compare its members. */
+  readonly rewards: readonly RewardEntry<S, R>[];
+  /**
+   * What evaluations go by. Default: as `rewards`; rewards of a group say nothing there, because each held-out scenario is
+   * attempted once.
+   */
+  readonly evaluationRewards?: readonly RewardEntry<S, R>[];
+  /** Called with each group once it is complete; giving `'drop'` leaves it out of the step. */
+  readonly afterEach?: AfterEach;
+  /**
+   * Whether rollouts that an interrupted run has finished count for the step that it was at. Set it to false for one call
+   * after changing the agent or what a reward computes. Default: true.
+   */
+  readonly reuseRollouts?: boolean;
   /** Steps to reach in all, those of earlier runs included. Default: 10. */
   readonly steps?: number;
   /** Scenarios for one step. Default: 16. */
@@ -25,7 +39,8 @@ export interface TrainOptions<S extends Scenario, R> {
   /** Default: false (Dr. GRPO, arXiv 2503.20783). */
   readonly scaleByStandardDeviation?: boolean;
   readonly seed?: number;
-  readonly limits?: RolloutLimits;
+  /** `limits.budget` is for one call of `train`; training that it stops goes on with the next call. */
+  readonly limits?: RolloutLimits<S>;
   readonly loss?: LossOptions;
   readonly optimizer?: OptimizerOptions;
   readonly lora?: LoraOptions;
@@ -39,6 +54,8 @@ export interface RolloutProgress {
   readonly step: number;
   readonly done: number;
   readonly of: number;
+  /** While rolling out and evaluating. */
+  readonly live?: LiveMeans;
 }
 
 const numbers = z.object({
@@ -51,11 +68,35 @@ const numbers = z.object({
   seed: z.int().min(0).default(0),
 });
 
+const tries = z.int().min(1).optional();
 const limits = z.object({
   concurrency: z.int().min(1).optional(),
+  hosts: z
+    .object({
+      of: z.custom((value) => typeof value === 'function', 'a function'),
+      concurrency: z.int().min(1),
+    })
+    .optional(),
   timeoutMs: z.int().min(1).optional(),
   errorBudget: z.number().min(0).max(1).optional(),
+  retry: z
+    .object({
+      tries: z
+        .object({ 'rate-limited': tries, transient: tries, 'timed-out': tries, failed: tries })
+        .optional(),
+      delayMs: z.number().min(0).optional(),
+      maxDelayMs: z.number().min(0).optional(),
+    })
+    .optional(),
+  budget: z
+    .object({ tokens: z.number().positive().optional(), usd: z.number().positive().optional() })
+    .optional(),
 });
+
+/** Throws InvalidOptionError. */
+export function checkLimits(given: unknown): void {
+  parseWith(limits, given ?? {}, 'limits');
+}
 
 export type TrainNumbers = z.infer<typeof numbers>;
 
@@ -82,11 +123,25 @@ export function parseTrainOptions<S extends Scenario, R>(options: TrainOptions<S
       fix: 'Take it out of one of the two: a held-out scenario that is trained on proves nothing.',
     });
   }
-  parseWith(limits, options.limits ?? {}, 'limits');
+  checkLimits(options.limits);
+  checkEvaluation(options, heldOut.length);
   return parseWith(numbers, options, '');
 }
 
-function checkScenarios(field: string, scenarios: readonly Scenario[]): void {
+function checkEvaluation<S extends Scenario, R>(options: TrainOptions<S, R>, heldOut: number): void {
+  const scopes = (options.evaluationRewards ?? options.rewards).map((entry) =>
+    'reward' in entry ? entry.reward.scope : entry.scope,
+  );
+  if (heldOut === 0 || scopes.length === 0 || scopes.includes('trajectory')) return;
+  throw new InvalidOptionError({
+    field: 'evaluationRewards',
+    received: options.evaluationRewards,
+    expected: 'given where no reward scores a rollout by itself and there are held-out scenarios',
+    fix: 'Pass a codeReward, a rubricJudge or a pairwiseJudge; or leave `heldOut` out.',
+  });
+}
+
+export function checkScenarios(field: string, scenarios: readonly Scenario[]): void {
   const seen = new Set<string>();
   for (const [index, scenario] of scenarios.entries()) {
     const at = `${field}[${String(index)}].id`;

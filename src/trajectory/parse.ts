@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { InvalidRecordError } from '../errors.ts';
+import { feedbackRecord, type NewFeedback } from './feedback.ts';
 import { recordVersion, reward, trajectory, type Reward, type Trajectory } from './records.ts';
 
 /** Validates a trajectory; throws InvalidRecordError with the field, the value received and the fix. */
@@ -26,6 +27,11 @@ export function parseVersioned<T>(schema: z.ZodType<T>, value: unknown): T {
 /** Validates a reward; throws InvalidRecordError. */
 export function parseReward(value: unknown): Reward {
   return parse(reward, value);
+}
+
+/** Validates a piece of feedback; throws InvalidRecordError. */
+export function parseFeedback(value: unknown): NewFeedback {
+  return parse(feedbackRecord, value);
 }
 
 function parse<T>(schema: z.ZodType<T>, value: unknown): T {

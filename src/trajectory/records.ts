@@ -3,6 +3,7 @@
  * `recordVersion`; a reader refuses a newer version politely. Types are derived from the schemas.
  */
 import { z } from 'zod';
+import type { FeedbackRecord } from './feedback.ts';
 import { modelCallId, trajectoryId } from './ids.ts';
 import { json, logprobs, tokenIds } from './plain-data.ts';
 
@@ -58,7 +59,14 @@ export const tokens = z.object({
 export const usage = z.object({
   inputTokens: z.int().nonnegative().optional(),
   outputTokens: z.int().nonnegative().optional(),
+  /** The part of `inputTokens` that the provider had in its cache, and bills at another price. */
+  cachedInputTokens: z.int().nonnegative().optional(),
+  /** The part of `inputTokens` that was written to that cache. */
+  cacheWriteTokens: z.int().nonnegative().optional(),
 });
+
+/** What the provider charges for a call, in US dollars: from a price table, or from prices that the user gave. */
+export const cost = z.object({ usd: z.number().nonnegative(), source: z.enum(['price-table', 'user']) });
 
 /** Who answered. `policy` is `name@step`, `base` for the bare base model, null for the incumbent. */
 export const served = z.object({
@@ -93,6 +101,8 @@ export const modelCall = z.object({
     finishReason: z.string().optional(),
     usage: usage.default({}),
   }),
+  /** Left out where the price is not known, and for policies that we serve ourselves. */
+  cost: cost.optional(),
   tokens: tokens.nullable(),
   trainability,
   outcome: callStatus,
@@ -129,6 +139,8 @@ export const reward = z.object({
     z.object({ type: z.literal('feedback'), by: z.string().optional() }),
   ]),
   explanation: z.string().optional(),
+  /** Figures beside the value: how many judges voted, how far they agree … */
+  details: z.record(z.string(), z.number()).optional(),
   createdAt: timestamp,
 });
 
@@ -149,6 +161,8 @@ export const trajectory = z.object({
   messageId: z.string().nullable(),
   /** The user's own id of this run: a LangGraph run, a trace. */
   runId: z.string().optional(),
+  /** What the user's business calls this run: `{ order: 'A123' }`. Feedback finds the run by them. */
+  keys: z.record(z.string(), z.string()).optional(),
   policy: z.string().nullable(),
   /** The published step at which the rollout began; null in production. */
   step: z.int().nonnegative().nullable(),
@@ -174,14 +188,19 @@ export type Served = z.infer<typeof served>;
 export type ModelCall = z.infer<typeof modelCall>;
 export type ToolResult = z.infer<typeof toolResult>;
 export type TrajectoryEvent = z.infer<typeof event>;
+export type Usage = z.infer<typeof usage>;
+export type Cost = z.infer<typeof cost>;
 export type Reward = z.infer<typeof reward>;
 export type Split = z.infer<typeof split>;
 export type Trajectory = z.infer<typeof trajectory>;
 
-/** A trajectory with the rewards that the store holds for it. */
+/** A trajectory with what the store holds on it. */
 export interface ScoredTrajectory {
   readonly trajectory: Trajectory;
+  /** Of code and judges. What people said is in `feedback`. */
   readonly rewards: readonly Reward[];
+  /** What people said, each piece in its current revision; withdrawn pieces are left out. */
+  readonly feedback: readonly FeedbackRecord[];
 }
 
 /** Trajectories of one scenario on one policy; advantages are computed inside it. */

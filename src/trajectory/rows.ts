@@ -21,6 +21,8 @@ export interface RowOptions {
   readonly groupId: string;
   /** The advantage of the whole trajectory, given to each of its sampled tokens. */
   readonly advantage: number;
+  /** By call id, what its tokens get beside it. */
+  readonly callAdvantages?: ReadonlyMap<string, number>;
   /** Longer sequences cannot be trained by this backend and are left out, counted. */
   readonly maxTokens: number;
 }
@@ -36,6 +38,7 @@ interface Sequence {
   readonly ids: number[];
   readonly positions: number[];
   readonly logprobs: (number | null)[];
+  readonly advantages: number[];
 }
 
 /** Rows of one trajectory. Each sampled token is trained once. */
@@ -52,16 +55,16 @@ export function trajectoryRows(trajectory: Trajectory, options: RowOptions): Tra
     else if (call.tokens === null) skip('no-token-ids');
     else if (call.tokens.promptIds.length + call.tokens.completionIds.length > options.maxTokens)
       skip('too-long');
-    else join(sequences, call.tokens);
+    else join(sequences, call.tokens, options.advantage + (options.callAdvantages?.get(call.id) ?? 0));
   }
   const rows = sequences.map((sequence, index) => toRow(trajectory, sequence, index, options));
   return { rows, skipped, trainedTokens: rows.reduce((sum, row) => sum + row.positions.length, 0) };
 }
 
 /** Appends the call to the latest sequence that its prompt continues, or begins a new one. */
-function join(sequences: Sequence[], tokens: NonNullable<ModelCall['tokens']>): void {
+function join(sequences: Sequence[], tokens: NonNullable<ModelCall['tokens']>, advantage: number): void {
   const open = sequences.findLast((sequence) => startsWith(tokens.promptIds, sequence.ids));
-  const sequence = open ?? { ids: [], positions: [], logprobs: [] };
+  const sequence = open ?? { ids: [], positions: [], logprobs: [], advantages: [] };
   if (open === undefined) sequences.push(sequence);
   for (let at = sequence.ids.length; at < tokens.promptIds.length; at += 1) {
     sequence.ids.push(tokens.promptIds[at] ?? 0);
@@ -71,6 +74,7 @@ function join(sequences: Sequence[], tokens: NonNullable<ModelCall['tokens']>): 
     if (sequence.ids.length > 0) {
       sequence.positions.push(sequence.ids.length);
       sequence.logprobs.push(tokens.logprobs[index] ?? null);
+      sequence.advantages.push(advantage);
     }
     sequence.ids.push(id);
   });
@@ -88,7 +92,7 @@ function toRow(trajectory: Trajectory, sequence: Sequence, index: number, option
     tokenIds: sequence.ids,
     positions: sequence.positions,
     logprobs: sequence.logprobs,
-    advantages: new Array<number>(count).fill(options.advantage),
+    advantages: sequence.advantages,
     weights: new Array<number>(count).fill(1),
   };
 }

@@ -2,6 +2,8 @@
  * What the adapter needs of the AI SDK's language model specifications V2, V3 and V4: shapes only, so that no version
  * of `ai` is imported. Parts and options that are not named here pass through untouched.
  */
+import type { Usage } from '../../trajectory/records.ts';
+
 export type SpecificationVersion = 'v2' | 'v3' | 'v4';
 
 export interface ToolOutput {
@@ -109,20 +111,25 @@ export function finishReasonText(value: unknown): string | undefined {
 }
 
 /** Token counts of a usage object, flat as in V2 or nested as in V3 and V4. */
-export function usageCounts(value: unknown): {
-  readonly inputTokens?: number;
-  readonly outputTokens?: number;
-} {
-  if (typeof value !== 'object' || value === null) return {};
-  const input = count('inputTokens' in value ? value.inputTokens : undefined);
-  const output = count('outputTokens' in value ? value.outputTokens : undefined);
+export function usageCounts(value: unknown): Usage {
+  const input = field(value, 'inputTokens');
+  const inputTokens = count(field(input, 'total') ?? input);
+  const output = field(value, 'outputTokens');
+  const outputTokens = count(field(output, 'total') ?? output);
+  const cachedInputTokens = count(field(input, 'cacheRead') ?? field(value, 'cachedInputTokens'));
+  const cacheWriteTokens = count(field(input, 'cacheWrite'));
   return {
-    ...(input === undefined ? {} : { inputTokens: input }),
-    ...(output === undefined ? {} : { outputTokens: output }),
+    ...(inputTokens === undefined ? {} : { inputTokens }),
+    ...(outputTokens === undefined ? {} : { outputTokens }),
+    ...(cachedInputTokens === undefined ? {} : { cachedInputTokens }),
+    ...(cacheWriteTokens === undefined ? {} : { cacheWriteTokens }),
   };
 }
 
+function field(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null ? (Reflect.get(value, key) as unknown) : undefined;
+}
+
 function count(value: unknown): number | undefined {
-  const inner = typeof value === 'object' && value !== null && 'total' in value ? value.total : value;
-  return typeof inner === 'number' && Number.isInteger(inner) && inner >= 0 ? inner : undefined;
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 ? value : undefined;
 }

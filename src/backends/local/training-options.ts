@@ -8,6 +8,7 @@ const notNegative = z.number().min(0);
 const training = z.strictObject({
   advantages: z.strictObject({ scaleByStandardDeviation: z.boolean() }).partial().optional(),
   concurrency: z.int().min(1).optional(),
+  callRewards: z.boolean().optional(),
   loss: z
     .strictObject({
       kind: z.enum(['cispo', 'ppo']),

@@ -32,8 +32,9 @@ export function isChoice(entry: WireMessage | WireChoice): entry is WireChoice {
   return 'finish_reason' in entry;
 }
 
-function toWireTrajectory({ trajectory, reward }: GroupMember): WireTrajectory {
-  const [main, ...additional] = histories(trajectory);
+function toWireTrajectory({ trajectory, reward, children = [] }: GroupMember): WireTrajectory {
+  // What sub-agents said are further histories of the run that they worked for.
+  const [main, ...additional] = [trajectory, ...children].flatMap(histories);
   return {
     ...(main ?? { messages_and_choices: [], tools: null }),
     additional_histories: additional,

@@ -184,8 +184,16 @@ const training = z.strictObject({
 /** Throws InvalidOptionError for everything that the service does not take. */
 export function validateTraining(
   settings: ServerlessSettings,
-  { concurrency, ...options }: Parameters<Backend['validate']>[0],
+  { concurrency, callRewards, ...options }: Parameters<Backend['validate']>[0],
 ): void {
+  if (callRewards === true) {
+    throw new InvalidOptionError({
+      field: 'rewards',
+      received: 'a reward of scope "call"',
+      expected: 'a list of rewards for whole trajectories: the service computes advantages from those alone',
+      fix: 'Use codeReward instead of callReward, or the local backend.',
+    });
+  }
   const parsed = training.safeParse(options);
   if (!parsed.success) throw refuse('', options, parsed.error, 'LossOptions and OptimizerOptions');
   const {

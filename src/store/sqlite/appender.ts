@@ -4,22 +4,27 @@ import type { AppendResult } from '../store.ts';
 import { packBody } from './body.ts';
 import type { EncodedTrajectory } from './encoded.ts';
 import { responseKey } from './response-key.ts';
+import { WaitingFeedback } from './waiting-feedback.ts';
 
 export class Appender {
   readonly #file: DatabaseSync;
   readonly #trajectory: StatementSync;
   readonly #body: StatementSync;
   readonly #response: StatementSync;
+  readonly #lookup: StatementSync;
+  readonly #feedback: WaitingFeedback;
 
   /** The tables must be up to date. */
   constructor(file: DatabaseSync) {
     this.#file = file;
     this.#trajectory = file.prepare(
       `insert into trajectories (id, project, name, scenario, group_id, policy, step, split, thread_id, message_id,
-        parent_id, ended_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing`,
+        parent_id, started_at, ended_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing`,
     );
     this.#body = file.prepare('insert into bodies (sequence, body) values (?, ?)');
     this.#response = file.prepare('insert or ignore into responses (response_key, sequence) values (?, ?)');
+    this.#lookup = file.prepare('insert or ignore into lookups (lookup, sequence) values (?, ?)');
+    this.#feedback = new WaitingFeedback(file);
   }
 
   /** Several batches in one transaction, with a result for each; all or nothing. Synced when it returns. */
@@ -27,9 +32,11 @@ export class Appender {
     // IMMEDIATE: two processes on one file wait for each other here instead of failing at commit.
     this.#file.exec('begin immediate');
     try {
+      const waiting = this.#feedback.isAny();
       const results = batches.map((batch) => {
-        const stored = batch.filter((one) => this.#insert(one)).length;
-        return { stored, duplicates: batch.length - stored };
+        const stored = batch.filter((one) => this.#insert(one));
+        if (waiting) for (const one of stored) this.#feedback.attach(one);
+        return { stored: stored.length, duplicates: batch.length - stored.length };
       });
       this.#file.exec('commit');
       return results;
@@ -41,11 +48,12 @@ export class Appender {
   }
 
   /** Whether it was new. */
-  #insert({ columns, responseIds, body }: EncodedTrajectory): boolean {
+  #insert({ columns, responseIds, lookups, body }: EncodedTrajectory): boolean {
     const { changes, lastInsertRowid } = this.#trajectory.run(...columns);
     if (changes === 0) return false;
     this.#body.run(lastInsertRowid, packBody(body));
     for (const id of responseIds) this.#response.run(responseKey(id), lastInsertRowid);
+    for (const one of lookups) this.#lookup.run(one, lastInsertRowid);
     return true;
   }
 }

@@ -3,15 +3,27 @@ import { DatabaseSync } from 'node:sqlite';
 import { Kysely, sql, type ExpressionBuilder, type Expression, type SqlBool } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { parseReward, parseVersioned } from '../../trajectory/parse.ts';
+import type { FeedbackReceipt, FeedbackRecord, NewFeedback } from '../../trajectory/feedback.ts';
 import type { Group, Reward, ScoredTrajectory, Trajectory } from '../../trajectory/records.ts';
+import { lookupsOfTarget } from '../attribution.ts';
 import { compactTrajectory, fromCompact } from '../encoding.ts';
-import type { AppendResult, Store, StoreStats, TrainingStepRecord, TrajectoryQuery } from '../store.ts';
+import type {
+  AppendResult,
+  Judgement,
+  RolloutRecord,
+  Store,
+  StoreStats,
+  TrainingStepRecord,
+  TrajectoryQuery,
+} from '../store.ts';
 import { Appender } from './appender.ts';
 import { unpackBody } from './body.ts';
 import { nodeSqliteDialect } from './dialect.ts';
 import type { EncodedTrajectory } from './encoded.ts';
-import { responseKey } from './response-key.ts';
+import { addFeedback, feedbackHistory, feedbackOn } from './feedback.ts';
+import { withLookup } from './lookups.ts';
 import { migrations, type Tables } from './migrations.ts';
+import { forgetRollouts, insertRollouts, selectRollouts } from './rollouts.ts';
 
 /** Opens the file, sets its durability and brings its tables up to date. */
 export async function openDatabase(path: string): Promise<SqliteDatabase> {
@@ -70,6 +82,30 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
           .execute();
       }
     });
+  }
+
+  feedback(entries: readonly NewFeedback[]): Promise<readonly FeedbackReceipt[]> {
+    return this.#db.transaction().execute(async (tx) => {
+      const receipts: FeedbackReceipt[] = [];
+      for (const entry of entries) receipts.push(await addFeedback(tx, entry));
+      return receipts;
+    });
+  }
+
+  feedbackHistory(id: string): Promise<readonly FeedbackRecord[]> {
+    return feedbackHistory(this.#db, id);
+  }
+
+  recordRollouts(records: readonly RolloutRecord[]): Promise<void> {
+    return this.#db.transaction().execute((tx) => insertRollouts(tx, records));
+  }
+
+  rollouts(runId: string): Promise<readonly RolloutRecord[]> {
+    return selectRollouts(this.#db, runId);
+  }
+
+  forgetRollouts(runId: string): Promise<void> {
+    return forgetRollouts(this.#db, runId);
   }
 
   async get(id: string): Promise<ScoredTrajectory | undefined> {
@@ -135,7 +171,15 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
       for (const [position, trajectory_id] of step.trajectoryIds.entries()) {
         await tx
           .insertInto('step_trajectories')
-          .values({ trajectory_id, project, name, step: step.step, position })
+          .values({
+            trajectory_id,
+            project,
+            name,
+            step: step.step,
+            position,
+            group_id: step.judgements?.[trajectory_id]?.groupId ?? null,
+            total: step.judgements?.[trajectory_id]?.total ?? null,
+          })
           .execute();
       }
     });
@@ -167,7 +211,7 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
       .execute();
     const members = await this.#db
       .selectFrom('step_trajectories')
-      .select(['trajectory_id', 'step'])
+      .select(['trajectory_id', 'step', 'group_id', 'total'])
       .where((eb) => eb.and({ project, name }))
       .orderBy('position')
       .execute();
@@ -177,9 +221,7 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
       step: row.step,
       jobId: row.job_id,
       state: row.state as TrainingStepRecord['state'],
-      trajectoryIds: members
-        .filter((member) => member.step === row.step)
-        .map((member) => member.trajectory_id),
+      ...membersOf(members.filter((member) => member.step === row.step)),
       adapterLocation: row.adapter_location,
       metrics: JSON.parse(row.metrics) as Record<string, number>,
       createdAt: row.created_at,
@@ -216,6 +258,8 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
         deleted += 1;
         await tx.deleteFrom('bodies').where('sequence', '=', gone.sequence).execute();
         await tx.deleteFrom('responses').where('sequence', '=', gone.sequence).execute();
+        await tx.deleteFrom('lookups').where('sequence', '=', gone.sequence).execute();
+        await tx.deleteFrom('feedback_trajectories').where('trajectory_id', '=', id).execute();
         await tx.deleteFrom('rewards').where('trajectory_id', '=', id).execute();
       }
       return deleted;
@@ -259,10 +303,21 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
       found.push({
         trajectory: fromCompact(parseVersioned(compactTrajectory, JSON.parse(unpackBody(body.body)))),
         rewards: rewards.map((row) => parseReward(JSON.parse(row.body))),
+        feedback: await feedbackOn(this.#db, id),
       });
     }
     return found;
   }
+}
+
+function membersOf(
+  rows: readonly Pick<Tables['step_trajectories'], 'trajectory_id' | 'group_id' | 'total'>[],
+): Pick<TrainingStepRecord, 'trajectoryIds' | 'judgements'> {
+  const trajectoryIds = rows.map((row) => row.trajectory_id);
+  const judged = rows.flatMap(({ trajectory_id, group_id, total }): [string, Judgement][] =>
+    group_id === null || total === null ? [] : [[trajectory_id, { groupId: group_id, total }]],
+  );
+  return judged.length === 0 ? { trajectoryIds } : { trajectoryIds, judgements: Object.fromEntries(judged) };
 }
 
 function hasResponse({ events }: Trajectory, responseId: string): boolean {
@@ -291,16 +346,18 @@ function conditions(
   }
   if (query.from !== undefined) wanted.push(eb('ended_at', '>=', query.from));
   if (query.until !== undefined) wanted.push(eb('ended_at', '<', query.until));
-  if (query.responseId !== undefined) {
-    const matching = eb
-      .selectFrom('responses')
-      .select('sequence')
-      .where('response_key', '=', responseKey(query.responseId));
-    wanted.push(eb('sequence', 'in', matching));
-  }
+  const { responseId, runId, keys } = query;
+  for (const lookup of lookupsOfTarget(defined({ responseId, runId, keys })))
+    wanted.push(withLookup(eb, lookup));
   if (query.unscored !== undefined) {
-    const scored = eb.selectFrom('rewards').select('trajectory_id');
-    wanted.push(eb('id', query.unscored ? 'not in' : 'in', scored));
+    const rewarded = eb.selectFrom('rewards').select('trajectory_id');
+    const rated = eb
+      .selectFrom('feedback_trajectories as attached')
+      .innerJoin('feedback', 'feedback.id', 'attached.feedback_id')
+      .select('attached.trajectory_id')
+      .where('feedback.value', 'is not', null);
+    const scored = eb.or([eb('id', 'in', rewarded), eb('id', 'in', rated)]);
+    wanted.push(query.unscored ? eb.not(scored) : scored);
   }
   if (query.after !== undefined) {
     const last = eb
@@ -310,4 +367,9 @@ function conditions(
     wanted.push(eb('sequence', query.order === 'newest-first' ? '<' : '>', last));
   }
   return wanted;
+}
+
+function defined<T extends object>(given: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const known = Object.entries(given).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(known) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }

@@ -2,12 +2,16 @@
 import { parseVersioned } from '../../trajectory/parse.ts';
 import { predicateOf } from '../../trajectory/predicate.ts';
 import type { Trajectory } from '../../trajectory/records.ts';
+import { ownLookups } from '../attribution.ts';
 import { compactTrajectory, toCompact, type CompactTrajectory } from '../encoding.ts';
 
 export interface EncodedTrajectory {
   /** In the order of the insert statement in `appender.ts`. */
   readonly columns: readonly (string | number | null)[];
   readonly responseIds: readonly string[];
+  /** What the user calls it, beside what the columns say. */
+  readonly lookups: readonly string[];
+  readonly times: { readonly startedAt: number; readonly endedAt: number };
   /** JSON of the compact form. */
   readonly body: string;
 }
@@ -21,13 +25,21 @@ const fitsSchema = predicateOf(compactTrajectory);
 export function encode(trajectory: Trajectory): EncodedTrajectory {
   const compact = toCompact(trajectory);
   if (!fitsSchema(compact)) parseVersioned(compactTrajectory, compact);
-  return { columns: columnsOf(compact), responseIds: responseIds(compact), body: JSON.stringify(compact) };
+  const { startedAt, endedAt } = compact;
+  return {
+    columns: columnsOf(compact),
+    responseIds: responseIds(compact),
+    lookups: ownLookups(compact),
+    times: { startedAt, endedAt },
+    body: JSON.stringify(compact),
+  };
 }
 
 function columnsOf(one: CompactTrajectory): EncodedTrajectory['columns'] {
-  const { id, project, name, scenario, groupId, policy, step, split, threadId, messageId, endedAt } = one;
+  const { id, project, name, scenario, groupId, policy, step, split, threadId, messageId } = one;
   const parent = one.parentId ?? null;
-  return [id, project, name, scenario, groupId, policy, step, split, threadId, messageId, parent, endedAt];
+  const times = [one.startedAt, one.endedAt];
+  return [id, project, name, scenario, groupId, policy, step, split, threadId, messageId, parent, ...times];
 }
 
 function responseIds(one: CompactTrajectory): string[] {

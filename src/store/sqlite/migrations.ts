@@ -16,6 +16,8 @@ export interface Tables {
     thread_id: string | null;
     message_id: string | null;
     parent_id: string | null;
+    /** null in rows from before feedback had a window: then as `ended_at`. */
+    started_at: number | null;
     ended_at: number;
   };
   /** By the sequence number of its trajectory, so that bodies are only ever added at the end. */
@@ -30,6 +32,30 @@ export interface Tables {
     created_at: number;
     body: string;
   };
+  /** What the user calls a trajectory: run ids and business keys. */
+  lookups: { lookup: string; sequence: number };
+  /** The current revision of each piece; `lookup` is the most telling part of its target. */
+  feedback: {
+    id: string;
+    project: string;
+    lookup: string;
+    revision: number;
+    value: number | null;
+    withdrawn: number;
+    body: string;
+  };
+  feedback_log: { id: string; revision: number; body: string };
+  feedback_trajectories: { trajectory_id: string; feedback_id: string };
+  rollouts: {
+    run_id: string;
+    task_id: string;
+    trajectory_id: string;
+    tries: number;
+    failure: string | null;
+    tokens: number;
+    usd: number;
+    finished_at: number;
+  };
   steps: {
     project: string;
     name: string;
@@ -40,7 +66,16 @@ export interface Tables {
     metrics: string;
     created_at: number;
   };
-  step_trajectories: { trajectory_id: string; project: string; name: string; step: number; position: number };
+  step_trajectories: {
+    trajectory_id: string;
+    project: string;
+    name: string;
+    step: number;
+    position: number;
+    /** null, both: as the trajectory's own records say. */
+    group_id: string | null;
+    total: number | null;
+  };
 }
 
 const first: Migration = {
@@ -74,7 +109,33 @@ const first: Migration = {
   },
 };
 
+const feedback: Migration = {
+  async up(db: Kysely<unknown>) {
+    const statements = [
+      sql`alter table trajectories add column started_at real`,
+      sql`alter table step_trajectories add column group_id text`,
+      sql`alter table step_trajectories add column total real`,
+      sql`create index trajectories_parent on trajectories (parent_id) where parent_id is not null`,
+      sql`create table lookups (lookup text not null, sequence integer not null,
+        primary key (lookup, sequence)) without rowid`,
+      sql`create table feedback (id text primary key, project text not null, lookup text not null,
+        revision integer not null, value real, withdrawn integer not null, body text not null)`,
+      sql`create index feedback_lookup on feedback (lookup)`,
+      sql`create table feedback_log (id text not null, revision integer not null, body text not null,
+        primary key (id, revision))`,
+      sql`create table feedback_trajectories (trajectory_id text not null, feedback_id text not null,
+        primary key (trajectory_id, feedback_id)) without rowid`,
+      sql`create index feedback_trajectories_feedback on feedback_trajectories (feedback_id)`,
+      // The primary key is the promise that a task counts once.
+      sql`create table rollouts (run_id text not null, task_id text not null, trajectory_id text not null,
+        tries integer not null, failure text, tokens integer not null, usd real not null, finished_at real not null,
+        primary key (run_id, task_id))`,
+    ];
+    for (const statement of statements) await statement.execute(db);
+  },
+};
+
 /** All migrations, in the order of their names. */
 export const migrations: MigrationProvider = {
-  getMigrations: () => Promise.resolve({ '0001-first': first }),
+  getMigrations: () => Promise.resolve({ '0001-first': first, '0002-feedback': feedback }),
 };
