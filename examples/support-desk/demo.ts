@@ -16,7 +16,7 @@ const { values } = parseArgs({
     framework: { type: 'string', default: 'ai-sdk' },
     json: { type: 'string' },
     seed: { type: 'string', default: '1' },
-    steps: { type: 'string', default: '22' },
+    steps: { type: 'string', default: '28' },
     'held-out': { type: 'string', default: '240' },
     folder: { type: 'string' },
     backend: { type: 'string', default: 'local' },
