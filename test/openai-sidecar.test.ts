@@ -23,9 +23,12 @@ beforeAll(async () => {
 });
 afterAll(() => apprentice.close());
 
+/** An untrained model would go on within a free text until its tokens are spent. */
+const cities = ['Paris', 'Rome'];
 const body = {
   model: 'gpt-5-mini',
   max_tokens: 24,
+  seed: 7,
   messages: [
     { role: 'developer', content: [{ type: 'text', text: 'Be brief.' }] },
     { role: 'user', content: 'respond with yes, no or maybe' },
@@ -54,7 +57,7 @@ const ways: readonly (readonly [name: string, way: (client: Client, major: Major
   [
     'parse',
     async (client, major) =>
-      helpersOf(client).parse({ ...body, max_tokens: 200, response_format: cityFormat(major) }),
+      helpersOf(client).parse({ ...body, max_tokens: 200, response_format: cityFormat(major, cities) }),
   ],
   [
     'a tool that must be called',

@@ -86,11 +86,11 @@ export function helpersOf(client: Client): Completions {
   return 'runTools' in client.chat.completions ? client.chat.completions : client.beta.chat.completions;
 }
 
-/** The schema `{ city: string }` as a response format that `parse` parses by. */
-export function cityFormat({ makeParseable }: Major): object {
+/** The schema `{ city: string }` as a response format that `parse` parses by. `cities`: the only ones, if any. */
+export function cityFormat({ makeParseable }: Major, cities?: readonly string[]): object {
   const schema = {
     type: 'object',
-    properties: { city: { type: 'string' } },
+    properties: { city: { type: 'string', ...(cities === undefined ? {} : { enum: cities }) } },
     required: ['city'],
     additionalProperties: false,
   };
