@@ -104,6 +104,7 @@ export class AnswerCollector {
   record(): Omit<CallEnd, 'outcome'> {
     const inputTokens = this.#usage?.prompt_tokens ?? undefined;
     const outputTokens = this.#usage?.completion_tokens ?? undefined;
+    const cachedInputTokens = this.#usage?.prompt_tokens_details?.cached_tokens ?? undefined;
     return {
       message: () => this.message(),
       ...(this.#id === undefined ? {} : { responseId: this.#id }),
@@ -112,6 +113,7 @@ export class AnswerCollector {
       usage: {
         ...(inputTokens === undefined ? {} : { inputTokens }),
         ...(outputTokens === undefined ? {} : { outputTokens }),
+        ...(cachedInputTokens === undefined ? {} : { cachedInputTokens }),
       },
       ...(this.#promptIds === undefined || !this.#hasIds
         ? {}
