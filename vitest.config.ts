@@ -1,10 +1,14 @@
 import { defineConfig } from 'vitest/config';
 
+/** Tests of examples import `apprentice` as users do, and get its source; the other conditions are the default. */
+const ssr = { resolve: { conditions: ['apprentice-source', 'module', 'node', 'development|production'] } };
+
 export default defineConfig({
   test: {
     projects: [
       { test: { name: 'unit', include: ['src/**/*.test.ts', 'examples/**/*.test.ts'] } },
       {
+        ssr,
         test: {
           name: 'end-to-end',
           include: ['test/**/*.test.ts'],

@@ -48,6 +48,7 @@ export type {
   RecordedTerm,
 } from './training/recorded/recorded-groups.ts';
 export type { RecordedStep, RecordedTrainOptions } from './training/recorded/train-on-recorded.ts';
+export type { AfterEach } from './training/rollouts/run-rollouts.ts';
 export type { RolloutOptions, RolloutRun } from './training/rollouts/collect.ts';
 export type { FailureClass, RetryOptions } from './training/rollouts/retry.ts';
 export type {
