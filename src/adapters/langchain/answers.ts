@@ -2,7 +2,7 @@
 import type { CallEnd } from '../../capture/capture.ts';
 import type { ActiveRun } from '../../capture/run.ts';
 import { answerMessage, argumentText } from './messages.ts';
-import { isObject, type BlockEvent, type MessageLike, type ToolCallLike } from './shapes.ts';
+import { isObject, type BlockEvent, type MessageLike, type ToolCallLike, type UsageLike } from './shapes.ts';
 
 export type Answer = Omit<CallEnd, 'outcome'>;
 
@@ -101,13 +101,15 @@ function addPiece(
   if (typeof piece.args === 'string') call.args += piece.args;
 }
 
-function addUsage(
-  one: MessageLike['usage_metadata'],
-  other: NonNullable<MessageLike['usage_metadata']>,
-): NonNullable<MessageLike['usage_metadata']> {
+function addUsage(one: UsageLike | undefined, other: UsageLike): UsageLike {
+  const [left = {}, right = {}] = [one?.input_token_details, other.input_token_details];
   return {
     input_tokens: (one?.input_tokens ?? 0) + (other.input_tokens ?? 0),
     output_tokens: (one?.output_tokens ?? 0) + (other.output_tokens ?? 0),
+    input_token_details: {
+      cache_read: (left.cache_read ?? 0) + (right.cache_read ?? 0),
+      cache_creation: (left.cache_creation ?? 0) + (right.cache_creation ?? 0),
+    },
   };
 }
 
@@ -130,10 +132,14 @@ function noteArguments(run: ActiveRun, calls: readonly ToolCallLike[]): void {
   }
 }
 
-function usageOf(usage: MessageLike['usage_metadata']): NonNullable<CallEnd['usage']> {
+function usageOf(usage: UsageLike | undefined): NonNullable<CallEnd['usage']> {
+  const { cache_read: read, cache_creation: written } = usage?.input_token_details ?? {};
   return {
     ...(isCount(usage?.input_tokens) ? { inputTokens: usage.input_tokens } : {}),
     ...(isCount(usage?.output_tokens) ? { outputTokens: usage.output_tokens } : {}),
+    // 0 is what most of them say, and tells nothing.
+    ...(isCount(read) && read > 0 ? { cachedInputTokens: read } : {}),
+    ...(isCount(written) && written > 0 ? { cacheWriteTokens: written } : {}),
   };
 }
 

@@ -43,7 +43,14 @@ export interface MessageLike {
   readonly artifact?: unknown;
   readonly additional_kwargs?: Readonly<Record<string, unknown>>;
   readonly response_metadata?: Readonly<Record<string, unknown>>;
-  readonly usage_metadata?: { readonly input_tokens?: number; readonly output_tokens?: number };
+  readonly usage_metadata?: UsageLike;
+}
+
+export interface UsageLike {
+  readonly input_tokens?: number;
+  readonly output_tokens?: number;
+  /** Parts of `input_tokens`, where a provider tells them. */
+  readonly input_token_details?: { readonly cache_read?: number; readonly cache_creation?: number };
 }
 
 /** What happens in a model's stream of content blocks (`streamEvents`, version 3). */
@@ -53,7 +60,7 @@ export interface BlockEvent {
   readonly index?: number;
   readonly content?: unknown;
   readonly reason?: string;
-  readonly usage?: { readonly input_tokens?: number; readonly output_tokens?: number };
+  readonly usage?: UsageLike;
   readonly responseMetadata?: Readonly<Record<string, unknown>>;
 }
 
