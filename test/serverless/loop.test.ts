@@ -1,7 +1,9 @@
 /** The step loop on the serverless backend: it resumes at the service's step, and trains nothing twice. */
 import { generateText } from 'ai7';
+import OpenAI from 'openai7';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { wrapModel } from '../../src/adapters/ai-sdk/index.ts';
+import { wrapOpenAI } from '../../src/adapters/openai/index.ts';
 import { serverlessBackend } from '../../src/backends/serverless/index.ts';
 import { InvalidOptionError, ServiceRequestError } from '../../src/errors.ts';
 import { createApprentice, type Apprentice, type TrainEvent, type TrainOptions } from '../../src/index.ts';
@@ -84,6 +86,26 @@ it('trains steps on exactly the sampled tokens, and goes on where it was left', 
   const again = await train(open(folder), 3);
   expect(again[0]).toEqual({ type: 'resumed', step: 2, redone: false });
   expect(steps(again)).toEqual([3]);
+});
+
+it('trains an agent on the openai package, plain and streamed, on the names of the service', async () => {
+  const apprentice = open(await freshFolder());
+  const client = new OpenAI({ baseURL: 'http://127.0.0.1:9/v1', apiKey: 'none', maxRetries: 0 });
+  wrapOpenAI(client, apprentice);
+  const events = await train(apprentice, 2, {
+    rollout: async ({ id }, { attempt, signal }) => {
+      const request = { model: 'gpt-5-mini', messages: [{ role: 'user' as const, content: id }] };
+      if (attempt % 2 === 0) await client.chat.completions.create(request, { signal });
+      else {
+        const stream = await client.chat.completions.create({ ...request, stream: true }, { signal });
+        for await (const chunk of stream) expect(chunk.object).toBe('chat.completion.chunk');
+      }
+      return attempt % 2;
+    },
+  });
+  expect(steps(events)).toEqual([1, 2]);
+  for (const event of events)
+    expect(event).toMatchObject({ trainedTokens: 8, mismatchedTokens: 0, skipped: {} });
 });
 
 it('takes over the steps of another host, whose store it does not have', async () => {
