@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { AdapterRef, Backend, RunningBackend } from './backends/backend.ts';
 import { createApprentice, type Apprentice } from './apprentice.ts';
+import type { CallStart } from './capture/capture.ts';
 import { openSqliteStore } from './store/sqlite/index.ts';
 
 /** Serves what it is told to; trains nothing. */
@@ -38,6 +39,17 @@ async function apprenticeWith(
   });
 }
 
+const call: CallStart = {
+  adapter: 'test',
+  requestedModel: 'm',
+  policy: null,
+  propensity: 1,
+  messages: () => [],
+  tools: () => [],
+  parameters: () => ({}),
+  streamed: false,
+};
+
 const adapter = (step: number): AdapterRef => ({ name: 'agent', step, location: 'f', version: 'd' });
 
 describe('serve', () => {
@@ -61,5 +73,29 @@ describe('serve', () => {
       /Option "name" must be .* has been trained.*Train at least one/,
     );
     await apprentice.close();
+  });
+});
+
+describe('flush', () => {
+  it('writes the run that has just ended', async () => {
+    const apprentice = await apprenticeWith([]);
+    await apprentice.run({ threadId: 'thread' }, async () => {
+      apprentice.recorder
+        .current()
+        ?.startCall(call)
+        .end({ outcome: { status: 'ok' } });
+      await Promise.resolve();
+    });
+    expect(await apprentice.flush()).toEqual({ complete: true });
+    expect(await (await apprentice.store()).count({ threadId: 'thread' })).toBe(1);
+    await apprentice.close();
+  });
+});
+
+describe('close', () => {
+  it('can be called again', async () => {
+    const apprentice = await apprenticeWith([]);
+    await Promise.all([apprentice.close(), apprentice.close()]);
+    await expect(apprentice.close()).resolves.toBeUndefined();
   });
 });

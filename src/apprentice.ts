@@ -114,6 +114,7 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
   readonly #router = new PolicyRouter();
   readonly #faults = new FaultCounter();
   #backend: Promise<R> | undefined;
+  #closed: Promise<void> | undefined;
 
   constructor(options: ApprenticeOptions<R>) {
     this.#options = options;
@@ -319,7 +320,12 @@ export class Apprentice<R extends RunningBackend = RunningBackend> {
   }
 
   /** Closes open runs as partial records, writes everything (within `timeoutMs`, default 2000) and ends the backend. */
-  async close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
+  close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
+    this.#closed ??= this.#close(options);
+    return this.#closed;
+  }
+
+  async #close(options: { readonly timeoutMs?: number }): Promise<void> {
     this.recorder.finishAll();
     await this.#sink.close(options);
     const [backend] = await Promise.allSettled([this.#backend]);
