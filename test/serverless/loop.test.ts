@@ -136,7 +136,8 @@ it('redoes a step whose job may have been accepted, on the same trajectories, wi
 it('says what the service said where rollouts are refused', async () => {
   const apprentice = open(await freshFolder());
   setup.server.fail({ path: '/chat', fault: { kind: 'rate-limit', retryAfterSeconds: 0 }, times: 99 });
-  await expect(train(apprentice, 1)).rejects.toThrow(/Concurrency limit reached for requests/);
+  const limits = { retry: { delayMs: 1 } };
+  await expect(train(apprentice, 1, { limits })).rejects.toThrow(/Concurrency limit reached for requests/);
 });
 
 it('refuses what the service does not take before anything runs', async () => {
