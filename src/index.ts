@@ -9,6 +9,7 @@ export type {
   LossOptions,
   OptimizerOptions,
   RunningBackend,
+  TrainingSettings,
   TrainingEvent,
   TrainingGroup,
   TrainingJob,

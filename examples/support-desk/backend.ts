@@ -1,5 +1,5 @@
 /** The demo's backends: what trains, what it can be asked for, and where the result lies. */
-import type { Backend, LoraOptions, OptimizerOptions } from 'apprentice';
+import type { Backend, TrainingSettings } from 'apprentice';
 import { ensureEnvironment, localBackend, tinyModelFolder } from 'apprentice/backends/local';
 import { standInService } from '../serverless/service.ts';
 
@@ -7,7 +7,7 @@ export interface DemoBackend {
   readonly backend: Backend;
   readonly baseModel: string;
   /** What this backend can be asked for, the same task given. */
-  readonly training: { readonly optimizer: OptimizerOptions; readonly lora?: LoraOptions };
+  readonly training: TrainingSettings;
   readonly installSeconds: number;
   /** Where the weights are, and what left the machine. */
   readonly closing: (folder: string) => readonly string[];
@@ -32,6 +32,8 @@ export async function demoBackend(name: BackendName, note: (message: string) => 
         baseModel: tinyModelFolder(),
         training: {
           optimizer: { learningRate: 1e-3, gradientSteps: 4, betas: [0.9, 0.95] },
+          // Without it, the policy becomes certain of a wrong rule now and then, and no group shows it a better one.
+          loss: { entropyCoefficient: 0.03 },
           lora: { rank: 16, alpha: 32 },
         },
         installSeconds,
