@@ -29,3 +29,11 @@ it('does all at once when it is told to, and each piece once', async () => {
   await pause(20);
   expect(done).toEqual([1, 2, 3, 4]);
 });
+
+it('does not pile up where timers never come', () => {
+  const later = new Later({ lingerMs: 5, sliceSize: 2 });
+  let done = 0;
+  for (let count = 0; count < 25_000; count += 1) later.add(() => (done += 1));
+  expect(done).toBe(20_000);
+  later.flush();
+});

@@ -1,3 +1,6 @@
+/** More than this is done at once: a host that never comes to its timers must not pile work up. */
+const most = 10_000;
+
 /**
  * Small pieces of work that nobody waits for, done together a little later. Done one by one between the host's calls,
  * they would cool its caches each time; done all in one turn, they would hold its event loop up.
@@ -17,6 +20,10 @@ export class Later {
   /** The process stays alive until it is done. `work` must not throw. */
   add(work: () => void): void {
     this.#work.push(work);
+    if (this.#work.length >= most) {
+      this.flush();
+      return;
+    }
     this.#timer ??= setTimeout(() => {
       this.#slice();
     }, this.#lingerMs);

@@ -169,6 +169,7 @@ export class Recorder {
 
   /** Closes all runs that are open, so that shutting down loses nothing: what is in flight becomes a partial record. */
   finishAll(): void {
+    this.settle();
     for (const run of [...this.#open])
       run.finish(run.openCalls > 0 ? { status: 'abandoned' } : { status: 'finished' });
     clearInterval(this.#watchman);
