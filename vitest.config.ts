@@ -1,7 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
-/** Tests of examples import `apprentice` as users do, and get its source; the other conditions are the default. */
-const ssr = { resolve: { conditions: ['apprentice-source', 'module', 'node', 'development|production'] } };
+/**
+ * Tests of examples import `apprentice` as users do, and get its source. Without vite's condition `module`, which is for
+ * bundlers: Node cannot load what some packages have there.
+ */
+const ssr = { resolve: { conditions: ['apprentice-source', 'node', 'development|production'] } };
 
 export default defineConfig({
   test: {

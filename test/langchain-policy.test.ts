@@ -269,10 +269,11 @@ describe.each(sets)('$name on a policy', (set) => {
     const beside = wrapModel(scriptedModel(set, ['a summary']), host, { reroute: false });
     expect((await beside.invoke('Sum up.')).text).toBe('a summary');
     expect(host.server.requests).toHaveLength(4);
+    // The lone call is over first: agents may go on.
     expect(host.finished()).toMatchObject([
+      { events: [{ trainability: { reason: 'incumbent' } }] },
       { policy, events: [{}, { kind: 'tool-result', toolName: 'weather', input: rawArguments }, {}] },
       { policy, events: [{}, { kind: 'tool-result', toolName: 'weather' }, {}] },
-      { events: [{ trainability: { reason: 'incumbent' } }] },
     ]);
   });
 
