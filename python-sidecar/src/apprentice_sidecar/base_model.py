@@ -29,6 +29,11 @@ class BaseModel:
     context_length: int
     dtype: str
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.model.parameters()).device
+
 
 def load_base(model: str, *, dtype: str = "float32", threads: int | None = None) -> BaseModel:
     """Loads `model`, a folder or hub id, from safetensors only; no code that comes with a model is run.

@@ -151,6 +151,6 @@ def _mean_by_row(values: Tensor, rows: Tensor) -> Tensor:
     """Each value replaced by the mean of its row."""
     _, index = torch.unique(rows, return_inverse=True)
     count = int(index.max()) + 1 if len(index) else 0
-    sums = torch.zeros(count, dtype=values.dtype).index_add(0, index, values)
-    lengths = torch.zeros(count, dtype=values.dtype).index_add(0, index, torch.ones_like(values))
+    sums = values.new_zeros(count).index_add(0, index, values)
+    lengths = values.new_zeros(count).index_add(0, index, torch.ones_like(values))
     return (sums / lengths)[index]

@@ -21,7 +21,7 @@ from ..protocol import AdoptRequest, ChatRequest, LoadAdapter, TokenizeRequest, 
 from ..serving.engine import Engine
 from ..training.adopt import adopt_adapter
 from ..training.jobs import Job, TrainingJobs
-from ..training.trainer import peak_memory_bytes
+from ..training.memory import peak_memory_bytes
 from . import security
 from .chat import ChatService, Exchange
 

@@ -1,8 +1,7 @@
-"""One training job on the CPU: rows → packs → gradient steps → an adapter folder."""
+"""One training job, for every engine alike: rows → packs → gradient steps → an adapter folder."""
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -10,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
-from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor
 
-from ..base_model import BaseModel, fork_tree
+from ..base_model import BaseModel
 from ..checkpoints import AdapterCheckpoint, read_adapter, write_adapter
 from ..errors import SidecarError
-from ..loss import LossSettings, TokenBatch, policy_loss, token_logprobs
+from ..loss import LossSettings, TokenBatch, policy_loss
 from ..packing import Pack, PackRow, pack_rows
-from ..protocol import Lora, Row, TrainingJobRequest
+from ..protocol import Row, TrainingJobRequest
+from .contract import BuildPolicy
+from .transformers import build_policy
 
 #: Attention costs the square of a pack's length, so longer packs do not pay on a CPU.
 LONGEST_PACK = 2048
@@ -34,12 +33,20 @@ class Cancelled(Exception):
 
 
 def run_job(
-    base: BaseModel, request: TrainingJobRequest, request_digest: str, is_cancelled: Callable[[], bool]
+    base: BaseModel,
+    request: TrainingJobRequest,
+    request_digest: str,
+    is_cancelled: Callable[[], bool],
+    *,
+    build: BuildPolicy = build_policy,
 ) -> Iterator[Event]:
-    """Trains; yields events, the last of type `ended`. Raises SidecarError or Cancelled and then leaves nothing."""
+    """Trains; yields events, the last of type `ended`. Raises SidecarError or Cancelled and then leaves nothing.
+
+    `build` is the engine.
+    """
     started = time.monotonic()
     _check_rows(base, request)
-    trainer = _Trainer(base, request)
+    trainer = _Trainer(base, request, build)
     steps = _gradient_steps(request)
     packed = sum(len(pack.token_ids) for packs in steps for pack in packs)
     tokens = sum(len(row.token_ids) for row in request.rows)
@@ -58,7 +65,7 @@ def run_job(
         "seconds": seconds,
         "samples_per_second": len(request.rows) * request.optimizer.epochs / seconds,
         "tokens_per_second": tokens * request.optimizer.epochs / seconds,
-        "peak_memory_bytes": peak_memory_bytes(),
+        "peak_memory_bytes": trainer.policy.peak_memory_bytes(),
     }
     if is_cancelled():
         raise Cancelled
@@ -66,11 +73,6 @@ def run_job(
     adapter = {"name": request.adapter.name, "step": request.adapter.step, "folder": request.adapter.folder,
                "digest": manifest["digest"]}  # fmt: skip
     yield {"type": "ended", "adapter": adapter, "metrics": metrics}
-
-
-def peak_memory_bytes() -> int:
-    """The most memory that this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _check_rows(base: BaseModel, request: TrainingJobRequest) -> None:
@@ -121,18 +123,17 @@ def _pack_row(row: Row) -> PackRow:
 
 
 class _Trainer:
-    """The trainer's own module tree with one trainable adapter, and its optimizer."""
+    """A policy and its optimizer."""
 
-    def __init__(self, base: BaseModel, request: TrainingJobRequest) -> None:
+    def __init__(self, base: BaseModel, request: TrainingJobRequest, build: BuildPolicy) -> None:
         self._base = base
         self._request = request
         spec = request.adapter
         self._parent = None
         if spec.parent is not None:
             self._parent = read_adapter(Path(spec.parent), expect_base_digest=base.digest)
-        torch.manual_seed(spec.lora.seed)
-        self._model: Any = get_peft_model(fork_tree(base.model), _lora_config(spec.lora))  # pyright: ignore[reportArgumentType] -- PEFT's stub wants its own alias
-        self._parameters = {name: value for name, value in self._model.named_parameters() if value.requires_grad}
+        self.policy = build(base, spec.lora)
+        self._parameters = self.policy.parameters
         settings = request.optimizer
         self._optimizer = torch.optim.AdamW(
             self._parameters.values(), betas=settings.betas, weight_decay=settings.weight_decay
@@ -144,20 +145,21 @@ class _Trainer:
         self._proximal: dict[int, Tensor] = {}
 
     def _restore(self, parent: AdapterCheckpoint) -> None:
-        result: Any = set_peft_model_state_dict(self._model, parent.tensors)
-        missing = [name for name in result.missing_keys if "lora_" in name]
-        if result.unexpected_keys or missing:
+        try:
+            self.policy.load(parent.tensors)
+        except ValueError as error:
             raise SidecarError(
                 "adapter_invalid",
-                f"The parent adapter in {parent.folder} does not fit this job's LoRA settings.",
+                f"The parent adapter in {parent.folder} does not fit this job's LoRA settings: {error}.",
                 fix="Keep `lora` the same over all steps of one name.",
                 http_status=422,
                 param="adapter.parent",
-            )
+            ) from error
         saved = parent.optimizer()
         for name, parameter in self._parameters.items():
-            keys = ("step", "exp_avg", "exp_avg_sq")
-            self._optimizer.state[parameter] = {key: saved[f"{name}.{key}"].clone() for key in keys}
+            moments = {key: saved[f"{name}.{key}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")}
+            # AdamW counts its steps on the CPU.
+            self._optimizer.state[parameter] = {"step": saved[f"{name}.step"].clone(), **moments}
 
     def remember_proximal(self, steps: list[list[Pack]], is_cancelled: Callable[[], bool]) -> None:
         """Keeps what the weights at the start of the job say about every pack; see `policy_loss`."""
@@ -174,7 +176,7 @@ class _Trainer:
         """The base model's logprobs of each pack, and the mean of policy − base over the whole gradient step."""
         if self._loss.kl_coefficient == 0.0:
             return [None] * len(packs), None
-        with self._model.disable_adapter():
+        with self.policy.without_adapter():
             bases = [self._fixed_logprobs(pack) for pack in packs]
         differences = [self._fixed_logprobs(pack) - base for pack, base in zip(packs, bases, strict=True)]
         return list(bases), float(torch.cat(differences).mean())
@@ -196,7 +198,7 @@ class _Trainer:
                 raise Cancelled
             new, entropy = self._logprobs(pack)
             result = policy_loss(
-                new, entropy, _token_batch(pack), self._loss,
+                new, entropy, _token_batch(pack, new.device), self._loss,
                 base=base, mean_kl=mean_kl, proximal=self._proximal.get(id(pack)),
             )  # fmt: skip
             (result.total / normaliser).backward()
@@ -229,21 +231,7 @@ class _Trainer:
         }
 
     def _logprobs(self, pack: Pack) -> tuple[Tensor, Tensor]:
-        """Logprobs and entropies (T) of the pack's targets."""
-        causal: Any = self._model.get_base_model()
-        hidden = causal.model(
-            input_ids=torch.tensor([pack.token_ids]),
-            position_ids=torch.tensor([pack.depths]),
-            attention_mask=torch.from_numpy(pack.mask())[None, None],
-            use_cache=False,
-        ).last_hidden_state[0]
-        sources = torch.tensor(pack.sources)
-        return token_logprobs(
-            hidden[sources],
-            torch.tensor(pack.targets),
-            causal.lm_head,
-            entropy_gradient=self._loss.entropy_coefficient != 0.0,
-        )
+        return self.policy.logprobs(pack, entropy_gradient=self._loss.entropy_coefficient != 0.0)
 
     def save(self, request_digest: str, metrics: dict[str, Any]) -> dict[str, Any]:
         """Writes the adapter folder; gives its manifest."""
@@ -252,13 +240,11 @@ class _Trainer:
         for name, parameter in self._parameters.items():
             for key, value in self._optimizer.state[parameter].items():
                 optimizer[f"{name}.{key}"] = value
-        config = self._model.peft_config["default"].to_dict()
-        config |= {"base_model_name_or_path": self._base.name, "inference_mode": True}
-        config["target_modules"] = sorted(config["target_modules"])
+        config = dict(self.policy.configuration) | {"base_model_name_or_path": self._base.name, "inference_mode": True}
         return write_adapter(
             Path(spec.folder),
             config={key: value for key, value in config.items() if _is_json(value)},
-            tensors=get_peft_model_state_dict(self._model),
+            tensors=self.policy.tensors(),
             optimizer=optimizer,
             manifest={
                 "name": spec.name,
@@ -287,24 +273,13 @@ class _Trainer:
         return {"token_ids": ids, "first": first, "logprobs": logprobs.tolist()}
 
 
-def _token_batch(pack: Pack) -> TokenBatch:
+def _token_batch(pack: Pack, device: torch.device) -> TokenBatch:
     old = [float("nan") if value is None else value for value in pack.logprobs]
     return TokenBatch(
-        old=torch.tensor(old),
-        advantages=torch.tensor(pack.advantages),
-        weights=torch.tensor(pack.weights),
-        rows=torch.tensor(pack.rows),
-    )
-
-
-def _lora_config(lora: Lora) -> LoraConfig:
-    return LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType] -- PEFT divides by it; a float is right
-        lora_dropout=0.0,
-        bias="none",
-        target_modules=lora.target_modules or "all-linear",
-        task_type="CAUSAL_LM",
+        old=torch.tensor(old, device=device),
+        advantages=torch.tensor(pack.advantages, device=device),
+        weights=torch.tensor(pack.weights, device=device),
+        rows=torch.tensor(pack.rows, device=device),
     )
 
 

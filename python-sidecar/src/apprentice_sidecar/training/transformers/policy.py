@@ -1,0 +1,81 @@
+"""A policy of transformers and PEFT, on a module tree of its own that shares the base model's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor
+from torch.nn import Parameter
+
+from ...base_model import BaseModel, fork_tree
+from ...loss import token_logprobs
+from ...packing import Pack
+from ...protocol import Lora
+from ..contract import check_tensors
+from ..memory import peak_memory_bytes
+
+
+def build_policy(base: BaseModel, lora: Lora) -> TransformersPolicy:
+    """A fresh adapter on a tree that shares the base model's weights."""
+    return TransformersPolicy(base, lora)
+
+
+class TransformersPolicy:
+    """See `TrainablePolicy`."""
+
+    def __init__(self, base: BaseModel, lora: Lora) -> None:
+        torch.manual_seed(lora.seed)
+        self._model: Any = get_peft_model(fork_tree(base.model), lora_config(lora))  # pyright: ignore[reportArgumentType] -- PEFT's stub wants its own alias
+        self._device = base.device
+        self.parameters: Mapping[str, Parameter] = {
+            name: value for name, value in self._model.named_parameters() if value.requires_grad
+        }
+
+    @property
+    def configuration(self) -> Mapping[str, Any]:
+        config = self._model.peft_config["default"].to_dict()
+        config["target_modules"] = sorted(config["target_modules"])
+        return config
+
+    def logprobs(self, pack: Pack, *, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
+        causal: Any = self._model.get_base_model()
+        device = self._device
+        hidden = causal.model(
+            input_ids=torch.tensor([pack.token_ids], device=device),
+            position_ids=torch.tensor([pack.depths], device=device),
+            attention_mask=torch.from_numpy(pack.mask()).to(device)[None, None],
+            use_cache=False,
+        ).last_hidden_state[0]
+        sources = torch.tensor(pack.sources, device=device)
+        targets = torch.tensor(pack.targets, device=device)
+        return token_logprobs(hidden[sources], targets, causal.lm_head, entropy_gradient=entropy_gradient)
+
+    def without_adapter(self) -> AbstractContextManager[Any]:
+        return self._model.disable_adapter()
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return get_peft_model_state_dict(self._model)
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        check_tensors(self.tensors(), tensors)
+        set_peft_model_state_dict(self._model, dict(tensors))
+
+    def peak_memory_bytes(self) -> int:
+        return peak_memory_bytes(self._device)
+
+
+def lora_config(lora: Lora) -> LoraConfig:
+    """The adapter's configuration in PEFT's words; without `target_modules` every linear layer but the head."""
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType] -- PEFT divides by it; a float is right
+        lora_dropout=0.0,
+        bias="none",
+        target_modules=lora.target_modules or "all-linear",
+        task_type="CAUSAL_LM",
+    )
