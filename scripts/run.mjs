@@ -19,6 +19,7 @@ const tasks = {
   'bench:adapters': 'bench/adapters/index.ts',
   'bench:capture': 'bench/capture/index.ts',
   'bench:training': 'bench/training/index.ts',
+  'bench:trl': 'bench/training/trl/index.ts',
   'example:openai-agent': 'examples/openai-agent/main.ts',
   'example:langgraph-agent': 'examples/langgraph-agent/index.ts',
 };

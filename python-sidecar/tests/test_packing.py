@@ -55,12 +55,20 @@ def test_a_shared_prompt_is_computed_once() -> None:
     rows = [make_row([*prompt, 20 + number, 5], [20, 21]) for number in range(8)]
     (shared,) = pack_rows(rows, 1000)
     (plain,) = pack_rows(rows, 1000, share=False)
-    assert len(shared.token_ids) == 20 + 8 * 2
-    assert len(plain.token_ids) == 8 * 22
+    # The last token of a row predicts nothing: 21 of 22 tokens are inputs.
+    assert len(shared.token_ids) == 20 + 8 * 1
+    assert len(plain.token_ids) == 8 * 21
+
+
+def test_what_follows_the_last_trained_token_is_left_out() -> None:
+    rows = [make_row([1, 2, 3, 4, 5, 6, 7], [2, 3]), make_row([1, 2, 3, 9, 9, 9], [3])]
+    (pack,) = pack_rows(rows, 1000)
+    assert pack.token_ids == [1, 2, 3]
+    assert sorted(pack.targets) == [3, 4, 9]
 
 
 def test_packs_keep_to_their_size_unless_one_row_is_longer() -> None:
-    rows = [make_row([number] * 10, [5]) for number in range(5)] + [make_row([9] * 40, [3])]
+    rows = [make_row([number] * 11, [10]) for number in range(5)] + [make_row([9] * 41, [40])]
     sizes = sorted(len(pack.token_ids) for pack in pack_rows(rows, 25))
     assert sizes[-1] == 40
     assert all(size <= 25 for size in sizes[:-1])

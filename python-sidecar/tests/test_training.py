@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from apprentice_sidecar.checkpoints import read_adapter
 from apprentice_sidecar.errors import SidecarError
+from apprentice_sidecar.packing import PackRow
 from apprentice_sidecar.training.jobs import Job, TrainingJobs
 from apprentice_sidecar.training.trainer import run_job
 from tiny import request, row, tiny_base
+from trees import forests
 
 ROWS = [row(0, "g", [1, 2, 3, 4, 5], [3, 4], 1.0), row(1, "g", [1, 2, 3, 9, 8], [3, 4], -1.0)]
 
@@ -65,6 +69,36 @@ def test_two_jobs_one_after_the_other_equal_one_of_two_epochs(tmp_path: Path) ->
     both = read_adapter(tmp_path / "both", expect_base_digest=base.digest).tensors
     parts = read_adapter(tmp_path / "2", expect_base_digest=base.digest).tensors
     assert max(float((both[name] - parts[name]).abs().max()) for name in both) < 1e-6
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows=forests(), limit=st.integers(16, 40), kind=st.sampled_from(["cispo", "ppo"]))
+def test_a_step_on_two_packings_gives_the_same_adapter(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[PackRow], limit: int, kind: str
+) -> None:
+    base = tiny_base()
+    sent = [
+        row(number, "g", list(one.token_ids), list(one.positions), 1.0)
+        | {"advantages": list(one.advantages), "logprobs": [-3.0] * len(one.positions)}
+        for number, one in enumerate(rows)
+    ]
+    adapters: list[dict[str, torch.Tensor]] = []
+    metrics: list[dict[str, float]] = []
+    for size in (8192, limit):
+        made = request(
+            tmp_path_factory.mktemp("step") / "1",
+            sent,
+            loss={"kind": kind, "kl_coefficient": 0.1, "entropy_coefficient": 0.01, "importance_sampling": "sequence"},
+            # With betas of 0 the first moment is the gradient itself; the weights would show its signs only.
+            optimizer={"learning_rate": 1e-3, "tokens_per_batch": size, "betas": (0.0, 0.0), "max_grad_norm": 1e3},
+        )
+        events = finish(run_job(base, made, "d", no_cancel))
+        metrics.append(next(one["metrics"] for one in events if one["type"] == "gradient_step"))
+        saved = read_adapter(Path(made.adapter.folder), expect_base_digest=base.digest).optimizer()
+        adapters.append({name: value for name, value in saved.items() if name.endswith("exp_avg")})
+    for name in ("loss", "policy_loss", "entropy", "kl", "ratio_mean", "grad_norm", "tokens"):
+        assert metrics[0][name] == pytest.approx(metrics[1][name], abs=1e-5, rel=1e-5)
+    assert max(float((adapters[0][name] - adapters[1][name]).abs().max()) for name in adapters[0]) <= 1e-5
 
 
 def test_a_job_is_trained_once_also_by_the_next_process(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+#: Tokens whose logits are held at once.
+CHUNK = 512
 #: Log-ratios are kept within ± this many nats, so that a ratio is always a number; every sensible clip is far inside.
 LOG_RATIO_BOUND = 20.0
 
@@ -57,13 +59,14 @@ def token_logprobs(
     targets: Tensor,
     head: Callable[[Tensor], Tensor],
     *,
-    chunk: int = 512,
+    chunk: int = CHUNK,
     entropy_gradient: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities (T) of `targets` (T) and entropies (T) from hidden states (T × H), in chunks.
 
     The logits of a chunk are thrown away and computed again in the backward pass, so that memory is chunk × vocabulary
-    instead of T × vocabulary. `head` maps hidden states to logits, soft caps and scales included.
+    instead of T × vocabulary. `head` maps hidden states to logits, soft caps and scales included; where it is one
+    frozen matrix, `matrix_logprobs` is faster.
     Without `entropy_gradient` the entropies are numbers only, which saves their part of the backward pass.
     """
 
@@ -82,6 +85,68 @@ def token_logprobs(
         chosen.append(logprobs)
         entropies.append(entropy)
     return torch.cat(chosen), torch.cat(entropies)
+
+
+def matrix_logprobs(
+    hidden: Tensor, targets: Tensor, weight: Tensor, *, chunk: int = CHUNK, entropy_gradient: bool = True
+) -> tuple[Tensor, Tensor]:
+    """What `token_logprobs` gives, for logits = hidden · weightᵀ with a frozen weight (V × H), all in float32.
+
+    A token's log-probability is one number, so the gradient of its hidden state is that number's gradient times a
+    fixed direction, weight[target] − Σ p·weight. It is found while the logits of the chunk are at hand: the backward
+    pass needs no logits at all.
+    """
+    result = _MatrixLogprobs.apply(hidden, targets, weight, chunk, entropy_gradient)
+    return result  # pyright: ignore[reportReturnType] -- apply is untyped
+
+
+class _MatrixLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, targets: Tensor, weight: Tensor, chunk: int, entropy_gradient: bool
+    ) -> tuple[Tensor, Tensor]:
+        chosen = hidden.new_empty(len(targets))
+        entropies = hidden.new_empty(len(targets))
+        wanted = ctx.needs_input_grad[0]
+        towards = torch.empty_like(hidden) if wanted else None
+        towards_entropy = torch.empty_like(hidden) if wanted and entropy_gradient else None
+        # One buffer for all chunks: fresh pages for each would cost more than the arithmetic on them.
+        buffer = hidden.new_empty(min(chunk, len(targets)), len(weight))
+        for start in range(0, len(targets), chunk):
+            part = slice(start, start + chunk)
+            ids = targets[part]
+            logits = torch.mm(hidden[part], weight.t(), out=buffer[: len(ids)])
+            highest = logits.amax(-1, keepdim=True)
+            chosen[part] = logits.gather(-1, ids[:, None])[:, 0] - highest[:, 0]
+            shifted = logits.sub_(highest)
+            probabilities = shifted.exp()
+            total = probabilities.sum(-1, keepdim=True)
+            probabilities.div_(total)
+            log_total = total.log_()
+            chosen[part] -= log_total[:, 0]
+            # Entropy: log-total − Σ p · shifted.
+            mean = torch.linalg.vecdot(probabilities, shifted)[:, None]
+            entropies[part] = (log_total - mean)[:, 0]
+            if towards is not None:
+                torch.mm(probabilities, weight, out=towards[part])
+            if towards_entropy is not None:
+                # d entropy / d logit = −p · (shifted − mean).
+                torch.mm(shifted.sub_(mean).mul_(probabilities).neg_(), weight, out=towards_entropy[part])
+        if towards is not None:
+            torch.sub(weight[targets], towards, out=towards)
+        ctx.save_for_backward(towards, towards_entropy)
+        if towards_entropy is None:
+            ctx.mark_non_differentiable(entropies)
+        return chosen, entropies
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        towards, towards_entropy = ctx.saved_tensors
+        to_chosen, to_entropies = gradients
+        to_hidden = towards * to_chosen[:, None]
+        if towards_entropy is not None:
+            to_hidden.addcmul_(towards_entropy, to_entropies[:, None])
+        return to_hidden, None, None, None, None
 
 
 def policy_loss(

@@ -3,7 +3,8 @@
 A pack is a forest of token nodes laid out in a line. Rows of one pack that begin with the same ids share those nodes,
 so that a prompt of a group is computed once. A token may look at itself and its ancestors only; its position is its
 depth in the tree. Trained tokens are never shared between rows, as each has its own advantage: the target of a row
-hangs on the node before it, and one node may be the source of several targets.
+hangs on the node before it, and one node may be the source of several targets. What follows a row's last source can
+change nothing and is left out.
 """
 
 from __future__ import annotations
@@ -108,18 +109,20 @@ def pack_rows(
     with the row before it in the pack, which in sorted order is the deepest sharing there is. `share=False` packs
     without sharing; `isolate=False` is for models in which a mask cannot keep rows apart: one row a pack.
     """
-    order = sorted(range(len(rows)), key=lambda index: list(rows[index].token_ids))
-    lengths = [len(rows[index].token_ids) for index in order]
+    inputs = [list(row.token_ids[: max(row.positions, default=0)]) for row in rows]
+    order = sorted((index for index in range(len(rows)) if inputs[index]), key=lambda index: inputs[index])
+    lengths = [len(inputs[index]) for index in order]
     shared = [0] * len(order)
     if share and isolate:
         for place in range(1, len(order)):
-            before, row = rows[order[place - 1]], rows[order[place]]
-            shared[place] = common_prefix(before.token_ids, row.token_ids, len(row.token_ids))
+            before, row = inputs[order[place - 1]], inputs[order[place]]
+            shared[place] = common_prefix(before, row, len(row))
     packs: list[Pack] = []
     for first, last in _cut(lengths, shared, tokens_per_pack if isolate else 0, cost or PackCost()):
         builder = _Builder()
         for place in range(first, last):
-            builder.add(rows[order[place]], order[place], 0 if place == first else shared[place])
+            number = order[place]
+            builder.add(rows[number], inputs[number], number, 0 if place == first else shared[place])
         packs.append(builder.pack)
     return packs
 
@@ -161,11 +164,11 @@ class _Builder:
         #: pack index of each token of the last row
         self._path: list[int] = []
 
-    def add(self, row: PackRow, number: int, shared: int) -> None:
+    def add(self, row: PackRow, inputs: Sequence[int], number: int, shared: int) -> None:
         pack = self.pack
         parent = self._fork(shared)
         start = len(pack.token_ids)
-        rest = list(row.token_ids[shared:])
+        rest = inputs[shared:]
         if rest:
             pack.add_segment(rest, shared, parent)
         path = self._path[:shared] + list(range(start, start + len(rest)))

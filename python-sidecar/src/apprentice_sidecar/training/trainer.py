@@ -20,10 +20,10 @@ from ..protocol import Row, TrainingJobRequest
 from .contract import BuildPolicy
 from .transformers import build_policy
 
-#: Attention costs the square of a pack's length, so longer packs do not pay on a CPU.
+#: Longer packs are not faster on a CPU and need more memory.
 LONGEST_PACK = 2048
-#: Trained tokens of one row whose logprobs the served adapter must reproduce before it is published.
-CANARY_TOKENS = 64
+#: Tokens whose logprobs the served adapter must reproduce before it is published, and how many go before them.
+CANARY_TOKENS, CANARY_CONTEXT = 48, 16
 
 Event = dict[str, Any]
 
@@ -136,7 +136,10 @@ class _Trainer:
         self._parameters = self.policy.parameters
         settings = request.optimizer
         self._optimizer = torch.optim.AdamW(
-            self._parameters.values(), betas=settings.betas, weight_decay=settings.weight_decay
+            self._parameters.values(),
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=base.device.type == "cpu",
         )
         if self._parent is not None:
             self._restore(self._parent)
@@ -261,9 +264,10 @@ class _Trainer:
         )
 
     def _canary(self) -> dict[str, Any]:
-        """A trained row's beginning, with the new weights' logprobs of its last tokens."""
+        """A piece of a trained row, with the new weights' logprobs of its last tokens."""
         row = max(self._request.rows, key=lambda one: len(one.positions))
-        ids = row.token_ids[: row.positions[-1] + 1]
+        end = row.positions[-1] + 1
+        ids = row.token_ids[max(0, end - CANARY_TOKENS - CANARY_CONTEXT) : end]
         first = max(1, len(ids) - CANARY_TOKENS)
         places = list(range(first, len(ids)))
         blank = [0.0] * len(places)

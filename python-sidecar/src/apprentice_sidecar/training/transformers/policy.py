@@ -16,17 +16,20 @@ from ...base_model import BaseModel, fork_tree
 from ...loss import token_logprobs
 from ...packing import Pack
 from ...protocol import Lora
-from ..contract import check_tensors
+from ..contract import TrainablePolicy, check_tensors
+from ..fused import FusedPolicy, fits
 from ..memory import peak_memory_bytes
 
 
-def build_policy(base: BaseModel, lora: Lora) -> TransformersPolicy:
-    """A fresh adapter on a tree that shares the base model's weights."""
+def build_policy(base: BaseModel, lora: Lora) -> TrainablePolicy:
+    """A fresh adapter on the base model's weights, with the fastest pass that fits the model and the targets."""
+    if fits(base, lora):
+        return FusedPolicy(base, lora, lora_config(lora))
     return TransformersPolicy(base, lora)
 
 
 class TransformersPolicy:
-    """See `TrainablePolicy`."""
+    """See `TrainablePolicy`; for every architecture, by the forward pass of transformers with a dense mask."""
 
     def __init__(self, base: BaseModel, lora: Lora) -> None:
         torch.manual_seed(lora.seed)
@@ -53,7 +56,12 @@ class TransformersPolicy:
         ).last_hidden_state[0]
         sources = torch.tensor(pack.sources, device=device)
         targets = torch.tensor(pack.targets, device=device)
-        return token_logprobs(hidden[sources], targets, causal.lm_head, entropy_gradient=entropy_gradient)
+        return token_logprobs(
+            hidden[sources],
+            targets,
+            lambda part: _capped(causal.lm_head(part), causal.config),
+            entropy_gradient=entropy_gradient,
+        )
 
     def without_adapter(self) -> AbstractContextManager[Any]:
         return self._model.disable_adapter()
@@ -67,6 +75,18 @@ class TransformersPolicy:
 
     def peak_memory_bytes(self) -> int:
         return peak_memory_bytes(self._device)
+
+
+def _capped(logits: Tensor, config: Any) -> Tensor:
+    """What some models do to the logits after the head: Cohere and Granite scale them, Gemma caps them softly."""
+    scale = getattr(config, "logit_scale", None)
+    if scale is not None:
+        logits = logits * scale
+    divisor = getattr(config, "logits_scaling", None)
+    if divisor is not None:
+        logits = logits / divisor
+    cap = getattr(config, "final_logit_softcapping", None)
+    return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
 def lora_config(lora: Lora) -> LoraConfig:
