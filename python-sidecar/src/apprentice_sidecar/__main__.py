@@ -25,6 +25,8 @@ def main() -> int:
     parser.add_argument("--model", required=True, help="folder or hub id of the base model")
     parser.add_argument("--threads", type=int, default=None, help="OpenMP threads for torch")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--device", default="cpu", help="where the base model lies: cpu, cuda, cuda:1")
+    parser.add_argument("--training", choices=["transformers", "torchtune", "unsloth"], default="transformers")
     options = parser.parse_args()
     token = os.environ.get("APPRENTICE_SIDECAR_TOKEN", "")
     if len(token) < 16:
@@ -37,17 +39,20 @@ def main() -> int:
 
     from .base_model import load_base
     from .server.app import Sidecar
+    from .training.engines import training_engine
 
     say("progress", stage="model", message=f"loading {options.model}")
     try:
-        base = load_base(options.model, dtype=options.dtype, threads=options.threads)
+        training = training_engine(options.training)
+        base = load_base(options.model, dtype=options.dtype, threads=options.threads, device=options.device)
+        training.check(base)
     except SidecarError as error:
         say("failed", code=error.code, message=error.message, fix=error.fix)
         return 1
     instance = secrets.token_hex(8)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    app = Sidecar(base, token=token, instance=instance).app()
+    app = Sidecar(base, token=token, instance=instance, training=training).app()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
     listener.listen(512)
     port = listener.getsockname()[1]

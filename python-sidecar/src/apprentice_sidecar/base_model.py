@@ -35,11 +35,12 @@ class BaseModel:
         return next(self.model.parameters()).device
 
 
-def load_base(model: str, *, dtype: str = "float32", threads: int | None = None) -> BaseModel:
+def load_base(model: str, *, dtype: str = "float32", threads: int | None = None, device: str = "cpu") -> BaseModel:
     """Loads `model`, a folder or hub id, from safetensors only; no code that comes with a model is run.
 
-    `threads`: OpenMP threads for torch; None leaves torch's choice.
+    `threads`: OpenMP threads for torch; None leaves torch's choice. `device`: in torch's words.
     """
+    check_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     try:
@@ -63,16 +64,35 @@ def load_base(model: str, *, dtype: str = "float32", threads: int | None = None)
         )
     loaded.eval()
     loaded.requires_grad_(False)
+    # Before the weights go to a device: a digest says what they are, not where.
+    digest = _weights_digest(loaded)
     return BaseModel(
         name=model,
-        model=loaded,
+        model=loaded.to(device),
         tokenizer=tokenizer,
-        digest=_weights_digest(loaded),
+        digest=digest,
         tokenizer_digest=_digest(tokenizer.backend_tokenizer.to_str()),
         chat_template_digest=_digest(json.dumps(tokenizer.chat_template)),
         context_length=_context_length(loaded),
         dtype=dtype,
     )
+
+
+def check_device(device: str) -> None:
+    """Raises SidecarError where torch cannot use the device on this machine."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise SidecarError(
+            "device_unknown", f"torch knows no device {device!r}.", fix="Give cpu, cuda or cuda:1.", param="device"
+        ) from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise SidecarError(
+            "no_cuda",
+            f"The device {device!r} was asked for, and torch {torch.__version__} sees no CUDA device.",
+            fix="Use --device cpu, or install a driver and a CUDA build of torch.",
+            param="device",
+        )
 
 
 def fork_tree(model: PreTrainedModel) -> PreTrainedModel:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from ..errors import SidecarError
 from ..protocol import AdoptRequest, ChatRequest, LoadAdapter, TokenizeRequest, TrainingJobRequest, UnloadAdapter, parse
 from ..serving.engine import Engine
 from ..training.adopt import adopt_adapter
+from ..training.contract import TrainingEngine
 from ..training.jobs import Job, TrainingJobs
 from ..training.memory import peak_memory_bytes
+from ..training.trainer import run_job
 from . import security
 from .chat import ChatService, Exchange
 
@@ -31,13 +34,14 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Sidecar:
     """Everything that the routes need, and the routes."""
 
-    def __init__(self, base: BaseModel, *, token: str, instance: str) -> None:
+    def __init__(self, base: BaseModel, *, token: str, instance: str, training: TrainingEngine) -> None:
         self._base = base
         self._token = token
         self._instance = instance
         self._created = int(time.time())
         self.engine = Engine(base)
-        self.jobs = TrainingJobs(base)
+        self._training = training
+        self.jobs = TrainingJobs(base, run=partial(run_job, build=training.build))
         self._chat = ChatService(base, self.engine)
 
     def app(self) -> Starlette:
@@ -76,6 +80,7 @@ class Sidecar:
                 "protocol": PROTOCOL_VERSION,
                 "instance": self._instance,
                 "engine": "cpu",
+                "training_engine": self._training.name,
                 "base_model": self._base.name,
                 "base_digest": self._base.digest,
                 "tokenizer_digest": self._base.tokenizer_digest,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -57,6 +58,16 @@ class TrainablePolicy(Protocol):
 
 #: Puts a fresh adapter on the base model. The same seed gives the same weights. Raises SidecarError.
 BuildPolicy = Callable[[BaseModel, Lora], TrainablePolicy]
+
+
+@dataclass(frozen=True)
+class TrainingEngine:
+    """One way to train, chosen when the sidecar starts."""
+
+    name: str
+    #: Raises SidecarError where it cannot train this base model on this machine; nothing has been started then.
+    check: Callable[[BaseModel], None]
+    build: BuildPolicy
 
 
 def parameter_name(tensor_name: str) -> str:

@@ -35,6 +35,7 @@ class TransformersPolicy:
         torch.manual_seed(lora.seed)
         self._model: Any = get_peft_model(fork_tree(base.model), lora_config(lora))  # pyright: ignore[reportArgumentType] -- PEFT's stub wants its own alias
         self._device = base.device
+        self._every_linear = lora.target_modules is None
         self.parameters: Mapping[str, Parameter] = {
             name: value for name, value in self._model.named_parameters() if value.requires_grad
         }
@@ -42,8 +43,11 @@ class TransformersPolicy:
     @property
     def configuration(self) -> Mapping[str, Any]:
         config = self._model.peft_config["default"].to_dict()
-        config["target_modules"] = sorted(config["target_modules"])
-        return config
+        targets: set[str] = set(config["target_modules"])
+        if self._every_linear:
+            # PEFT writes every layer's path down; the last part of the names says the same, to every reader.
+            targets = {name.split(".")[-1] for name in targets}
+        return config | {"target_modules": sorted(targets)}
 
     def logprobs(self, pack: Pack, *, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
         causal: Any = self._model.get_base_model()
