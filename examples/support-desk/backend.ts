@@ -17,8 +17,20 @@ export interface DemoBackend {
 export const backendNames = ['local', 'serverless'] as const;
 export type BackendName = (typeof backendNames)[number];
 
-export async function demoBackend(name: BackendName, note: (message: string) => void): Promise<DemoBackend> {
-  const environment = await ensureEnvironment({ onProgress: note });
+export const trainingNames = ['transformers', 'torchtune'] as const;
+
+/** What `localBackend` is asked for beside its defaults. */
+export interface DemoEngines {
+  readonly training: (typeof trainingNames)[number];
+}
+
+export async function demoBackend(
+  name: BackendName,
+  engines: DemoEngines,
+  note: (message: string) => void,
+): Promise<DemoBackend> {
+  const set = engines.training === 'torchtune' ? 'torchtune' : 'cpu';
+  const environment = await ensureEnvironment({ set, onProgress: note });
   note(
     environment.installed
       ? `Python environment installed in ${environment.seconds.toFixed(0)} s (${environment.folder})`
@@ -28,7 +40,7 @@ export async function demoBackend(name: BackendName, note: (message: string) => 
   switch (name) {
     case 'local':
       return {
-        backend: localBackend({ environment: environment.python }),
+        backend: localBackend({ environment: environment.python, device: 'cpu', ...engines }),
         baseModel: tinyModelFolder(),
         training: {
           optimizer: { learningRate: 1e-3, gradientSteps: 4, betas: [0.9, 0.95] },

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createApprentice } from 'apprentice';
 import { codeReward } from 'apprentice/rewards';
-import { backendNames, demoBackend } from './backend.ts';
+import { backendNames, demoBackend, trainingNames } from './backend.ts';
 import { frameworkNames, loadFramework } from './frameworks/index.ts';
 import { DemoScreen } from './screen.ts';
 import { seededRandom } from './seeded-random.ts';
@@ -20,6 +20,7 @@ const { values } = parseArgs({
     'held-out': { type: 'string', default: '240' },
     folder: { type: 'string' },
     backend: { type: 'string', default: 'local' },
+    training: { type: 'string', default: 'transformers' },
   },
 });
 const seed = wholeNumber('seed', values.seed);
@@ -35,7 +36,8 @@ screen.title('apprentice: a support desk learns its rules', [
   `${framework.title} with two tools, a tiny model of 0.9 M parameters, GRPO on a LoRA, this machine, no GPU.`,
 ]);
 
-const chosen = await demoBackend(oneOf('backend', values.backend, backendNames), (message) => {
+const engines = { training: oneOf('training', values.training, trainingNames) };
+const chosen = await demoBackend(oneOf('backend', values.backend, backendNames), engines, (message) => {
   screen.note(message);
 });
 

@@ -10,6 +10,7 @@ import socket
 import sys
 
 from . import PROTOCOL_VERSION
+from .engine_options import add_engine_options, load_engines
 from .errors import SidecarError
 from .supervise import watch_lifeline
 
@@ -22,11 +23,7 @@ def say(event: str, **fields: object) -> None:
 def main() -> int:
     """Starts the sidecar; the exit code."""
     parser = argparse.ArgumentParser(prog="apprentice_sidecar", description=__doc__)
-    parser.add_argument("--model", required=True, help="folder or hub id of the base model")
-    parser.add_argument("--threads", type=int, default=None, help="OpenMP threads for torch")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--device", default="cpu", help="where the base model lies: cpu, cuda, cuda:1")
-    parser.add_argument("--training", choices=["transformers", "torchtune", "unsloth"], default="transformers")
+    add_engine_options(parser)
     options = parser.parse_args()
     token = os.environ.get("APPRENTICE_SIDECAR_TOKEN", "")
     if len(token) < 16:
@@ -37,15 +34,11 @@ def main() -> int:
     say("progress", stage="import", message="loading torch")
     import uvicorn
 
-    from .base_model import load_base
     from .server.app import Sidecar
-    from .training.engines import training_engine
 
     say("progress", stage="model", message=f"loading {options.model}")
     try:
-        training = training_engine(options.training)
-        base = load_base(options.model, dtype=options.dtype, threads=options.threads, device=options.device)
-        training.check(base)
+        base, training = load_engines(options)
     except SidecarError as error:
         say("failed", code=error.code, message=error.message, fix=error.fix)
         return 1

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -28,17 +30,37 @@ class BaseModel:
     chat_template_digest: str
     context_length: int
     dtype: str
+    #: Given to the chat template with every prompt; what a request gives goes first.
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=lambda: {})
 
     @property
     def device(self) -> torch.device:
         """Where the weights lie."""
         return next(self.model.parameters()).device
 
+    @property
+    def masks_isolate(self) -> bool:
+        """Whether a mask keeps the rows of one sequence apart: not in layers that slide or carry a state along."""
+        config: Any = self.model.config.get_text_config()
+        kinds = getattr(config, "layer_types", None)
+        if kinds is not None:
+            return all(kind == "full_attention" for kind in kinds)
+        return getattr(config, "sliding_window", None) is None
 
-def load_base(model: str, *, dtype: str = "float32", threads: int | None = None, device: str = "cpu") -> BaseModel:
+
+def load_base(
+    model: str,
+    *,
+    dtype: str = "float32",
+    threads: int | None = None,
+    device: str = "cpu",
+    context_length: int | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+) -> BaseModel:
     """Loads `model`, a folder or hub id, from safetensors only; no code that comes with a model is run.
 
-    `threads`: OpenMP threads for torch; None leaves torch's choice. `device`: in torch's words.
+    `threads`: OpenMP threads for torch; None leaves torch's choice. `device`: in torch's words. `context_length`:
+    tokens of prompt and answer together; the model's own limit where that is lower.
     """
     check_device(device)
     if threads is not None:
@@ -72,9 +94,10 @@ def load_base(model: str, *, dtype: str = "float32", threads: int | None = None,
         tokenizer=tokenizer,
         digest=digest,
         tokenizer_digest=_digest(tokenizer.backend_tokenizer.to_str()),
-        chat_template_digest=_digest(json.dumps(tokenizer.chat_template)),
-        context_length=_context_length(loaded),
+        chat_template_digest=_template_digest(tokenizer.chat_template, chat_template_kwargs or {}),
+        context_length=min(_context_length(loaded), context_length or sys.maxsize),
         dtype=dtype,
+        chat_template_kwargs=chat_template_kwargs or {},
     )
 
 
@@ -116,6 +139,11 @@ def _weights_digest(model: PreTrainedModel) -> str:
         digest.update(f"{name}:{tuple(parameter.shape)}:{parameter.dtype}".encode())
         digest.update(parameter.detach().contiguous().view(torch.uint8).numpy().reshape(-1).data)
     return f"sha256:{digest.hexdigest()}"
+
+
+def _template_digest(template: Any, kwargs: Mapping[str, Any]) -> str:
+    """Of all that decides how messages become a prompt."""
+    return _digest(json.dumps([template, dict(kwargs)] if kwargs else template, sort_keys=True))
 
 
 def _digest(text: str) -> str:

@@ -13,6 +13,7 @@ const health = z.object({
   tokenizer_digest: z.string(),
   chat_template_digest: z.string(),
   context_length: z.int().positive(),
+  training_engine: z.string(),
   models: z.array(z.string()),
   stats: z.object({ generated_tokens: z.number(), peak_memory_bytes: z.number() }),
 });

@@ -3,12 +3,25 @@ import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { InvalidOptionError } from '../../errors.ts';
 import type { Backend } from '../backend.ts';
+import { trainingEngines, type TrainingEngineName } from './engines.ts';
 import { ensureEnvironment } from './install.ts';
+import { planTraining, type Device } from './machine/plan.ts';
+import { probeMachine } from './machine/probe.ts';
+import { modelSettings, type ModelOptions } from './models/registry.ts';
 import { RunningLocalBackend } from './running.ts';
 import { validateTraining } from './training-options.ts';
 
+export { doctor } from './doctor.ts';
+export type { DoctorOptions, DoctorReport } from './doctor.ts';
+export type { TrainingEngineName } from './engines.ts';
 export { ensureEnvironment } from './install.ts';
-export type { Environment, EnvironmentOptions } from './install.ts';
+export type { Environment, EnvironmentOptions, RequirementSet } from './install.ts';
+export type { Gpu, MachineFacts } from './machine/facts.ts';
+export type { Device, TrainingPlan } from './machine/plan.ts';
+export { modelFamilies } from './models/families.ts';
+export type { ModelFamily } from './models/families.ts';
+export { modelSettings } from './models/registry.ts';
+export type { ModelOptions, ModelSettings } from './models/registry.ts';
 export { tinyModelFolder } from './locations.ts';
 export type { RunningLocalBackend } from './running.ts';
 
@@ -19,8 +32,19 @@ export interface LocalBackendOptions {
   readonly python?: string;
   /** OpenMP threads. Default: 1 up to two cores, otherwise half of them. */
   readonly threads?: number;
-  /** Precision of the base model. Default: 'float32', which is the faster one on most CPUs. */
+  /** Precision of the base model. Default: 'float32' on a CPU, the faster one on most; 'bfloat16' on a GPU that has it. */
   readonly dtype?: 'float32' | 'bfloat16';
+  /**
+   * What trains: docs/training-engines.md. Default: 'auto', transformers on every machine, or Unsloth where `gpu-check`
+   * has found on this machine that it computes the same.
+   */
+  readonly training?: TrainingEngineName | 'auto';
+  /** Where the base model lies. Default: 'auto', the GPU with the most free memory, or the CPU; the report says why. */
+  readonly device?: Device | 'auto';
+  /** Weights to train on: '4bit' needs training 'unsloth', and differs from what is served. Default: 'none'. */
+  readonly quantization?: '4bit' | 'none';
+  /** What the registry does not know about the base model. */
+  readonly model?: ModelOptions;
   /** Default: 120 000. */
   readonly startTimeoutMs?: number;
 }
@@ -31,6 +55,19 @@ const schema = z.strictObject({
   threads: z.int().min(1).optional(),
   dtype: z.enum(['float32', 'bfloat16']).optional(),
   startTimeoutMs: z.int().min(1).optional(),
+  training: z.enum([...trainingEngines, 'auto']).optional(),
+  device: z.union([z.enum(['auto', 'cpu', 'cuda']), z.templateLiteral(['cuda:', z.int().min(0)])]).optional(),
+  quantization: z.enum(['4bit', 'none']).optional(),
+  model: z
+    .strictObject({
+      toolCallParser: z.string().min(1).nullable(),
+      reasoningParser: z.string().min(1).nullable(),
+      chatTemplateKwargs: z.record(z.string(), z.unknown()),
+      loraTargets: z.array(z.string().min(1)).min(1),
+      contextLength: z.int().min(16),
+    })
+    .partial()
+    .optional(),
 });
 
 /** With what only this one has: weights from elsewhere are adopted. */
@@ -42,7 +79,10 @@ export function localBackend(options: LocalBackendOptions = {}): LocalBackend {
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const field = issue?.path.map(String).join('.') ?? '';
-    const received = (options as Record<string, unknown>)[field];
+    const received = issue?.path.reduce<unknown>(
+      (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
+      options,
+    );
     throw new InvalidOptionError({
       field: `localBackend.${field}`,
       received,
@@ -54,10 +94,21 @@ export function localBackend(options: LocalBackendOptions = {}): LocalBackend {
     kind: 'local',
     validate: validateTraining,
     async start(context) {
+      const model = await modelSettings(context.baseModel, options.model);
+      const plan = planTraining(await probeMachine(), {
+        training: options.training ?? 'auto',
+        device: options.device ?? 'auto',
+        quantization: options.quantization ?? 'none',
+        ...(options.dtype === undefined ? {} : { dtype: options.dtype }),
+        model,
+      });
+      for (const message of [plan.because.join(' '), ...plan.warnings])
+        context.onProgress?.({ stage: 'environment', message });
       const environment =
         options.environment ??
         (
           await ensureEnvironment({
+            set: plan.set,
             ...(options.python === undefined ? {} : { python: options.python }),
             ...(context.signal === undefined ? {} : { signal: context.signal }),
             onProgress: (message) => context.onProgress?.({ stage: 'environment', message }),
@@ -66,8 +117,12 @@ export function localBackend(options: LocalBackendOptions = {}): LocalBackend {
       const running = new RunningLocalBackend(context, {
         python: environment,
         threads: options.threads ?? Math.max(1, Math.floor(availableParallelism() / 2)),
-        dtype: options.dtype ?? 'float32',
+        dtype: plan.dtype,
         startTimeoutMs: options.startTimeoutMs ?? 120_000,
+        training: plan.training,
+        device: plan.device,
+        quantization: options.quantization ?? 'none',
+        model,
       });
       try {
         await running.endpoint('base', context.signal);

@@ -11,7 +11,12 @@ import { execa } from 'execa';
 import { AbortedError, EnvironmentError } from '../../errors.ts';
 import { sidecarFolder } from './locations.ts';
 
+/** The pinned sets of packages, one file each in `python-sidecar/requirements`. */
+export type RequirementSet = 'cpu' | 'torchtune' | 'cuda-train' | 'cuda-serve';
+
 export interface EnvironmentOptions {
+  /** Which packages. Default: 'cpu', which serves and trains with transformers on every machine. */
+  readonly set?: RequirementSet;
   /** The interpreter to build on, 3.10 or newer. Default: the first of python3, python that fits. */
   readonly python?: string;
   /** Default: `APPRENTICE_CACHE`, or `apprentice` in the user's cache folder. */
@@ -33,19 +38,20 @@ export interface Environment {
 
 const marker = 'complete.json';
 
+/** What a set holds beside torch. */
+const contents: Readonly<Record<RequirementSet, string>> = {
+  cpu: 'transformers, peft and the server (about 60 MB)',
+  torchtune: 'torchtune, transformers, peft and the server (about 170 MB)',
+  'cuda-train': 'Unsloth, transformers, peft and the server (about 600 MB)',
+  'cuda-serve': 'vLLM and its kernels (about 2 GB)',
+};
+
 /** Makes sure that the environment is there. Resumes an installation that was interrupted. Throws EnvironmentError. */
 export async function ensureEnvironment(options: EnvironmentOptions = {}): Promise<Environment> {
   const startedAt = performance.now();
-  const files = ['cpu.txt', ...(options.dev === true ? ['dev.txt'] : [])].map((file) =>
-    join(sidecarFolder(), 'requirements', file),
-  );
-  const interpreter = await findPython(options);
-  const key = createHash('sha256').update(interpreter.version);
-  for (const file of files) key.update(await readFile(file));
-  const folder = join(options.cacheFolder ?? defaultCache(), `venv-${key.digest('hex').slice(0, 16)}`);
-  const python = join(folder, process.platform === 'win32' ? 'Scripts/python.exe' : 'bin/python');
+  const { folder, python, files, interpreter, complete } = await locate(options);
   const seconds = (): number => (performance.now() - startedAt) / 1000;
-  if (existsSync(join(folder, marker))) return { python, folder, installed: false, seconds: seconds() };
+  if (complete) return { python, folder, installed: false, seconds: seconds() };
 
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const unlock = await lock(`${folder}.lock`, options);
@@ -60,7 +66,35 @@ export async function ensureEnvironment(options: EnvironmentOptions = {}): Promi
   return { python, folder, installed: true, seconds: seconds() };
 }
 
-function defaultCache(): string {
+/** Whether the environment is there already, and where it is or would be. Installs nothing. Throws EnvironmentError. */
+export async function findEnvironment(
+  options: EnvironmentOptions = {},
+): Promise<{ readonly folder: string; readonly python: string; readonly complete: boolean }> {
+  const { folder, python, complete } = await locate(options);
+  return { folder, python, complete };
+}
+
+interface Location {
+  readonly folder: string;
+  readonly python: string;
+  readonly files: readonly string[];
+  readonly interpreter: { readonly command: string; readonly version: string };
+  readonly complete: boolean;
+}
+
+async function locate(options: EnvironmentOptions): Promise<Location> {
+  const names = [`${options.set ?? 'cpu'}.txt`, ...(options.dev === true ? ['dev.txt'] : [])];
+  const files = names.map((file) => join(sidecarFolder(), 'requirements', file));
+  const interpreter = await findPython(options);
+  const key = createHash('sha256').update(interpreter.version);
+  for (const file of files) key.update(await readFile(file));
+  const folder = join(options.cacheFolder ?? cacheFolder(), `venv-${key.digest('hex').slice(0, 16)}`);
+  const python = join(folder, process.platform === 'win32' ? 'Scripts/python.exe' : 'bin/python');
+  return { folder, python, files, interpreter, complete: existsSync(join(folder, marker)) };
+}
+
+/** Where environments, and what was found out about this machine, are kept. */
+export function cacheFolder(): string {
   const given = process.env['APPRENTICE_CACHE'];
   if (given !== undefined && given !== '') return given;
   if (process.platform === 'win32') return join(process.env['LOCALAPPDATA'] ?? homedir(), 'apprentice');
@@ -106,7 +140,7 @@ async function install({ interpreter, folder, python, files, options }: Installa
     `Downloading ${torch ?? 'torch'} (about 200 MB as a CPU build, up to 3 GB where only the CUDA build can be had)`,
   );
   await run(python, [...pip, torch ?? 'torch'], options, say);
-  say('Downloading transformers, peft and the server (about 60 MB)');
+  say(`Downloading ${contents[options.set ?? 'cpu']}`);
   await run(python, [...pip, ...files.flatMap((file) => ['-r', file])], options, say);
 }
 

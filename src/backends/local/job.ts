@@ -46,8 +46,16 @@ export interface SidecarJob {
   }[];
 }
 
-/** Default settings of the local engine, in one place; see `LossOptions` and its neighbours for what they mean. */
-export function toSidecarJob(job: TrainingJob, folder: string, rows: readonly TrainingRow[]): SidecarJob {
+/**
+ * Default settings of the local engine, in one place; see `LossOptions` and its neighbours for what they mean.
+ * `loraTargets`: the base model's, for jobs that name none; null: all linear layers but the head.
+ */
+export function toSidecarJob(
+  job: TrainingJob,
+  folder: string,
+  rows: readonly TrainingRow[],
+  loraTargets: readonly string[] | null,
+): SidecarJob {
   const { loss = {}, optimizer = {}, lora = {} } = job;
   const rank = lora.rank ?? 8;
   const kind = loss.kind ?? 'cispo';
@@ -61,7 +69,7 @@ export function toSidecarJob(job: TrainingJob, folder: string, rows: readonly Tr
       lora: {
         rank,
         alpha: lora.alpha ?? 2 * rank,
-        target_modules: lora.targetModules ?? null,
+        target_modules: lora.targetModules ?? loraTargets,
         seed: lora.seed ?? 3407,
       },
     },

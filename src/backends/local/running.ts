@@ -17,8 +17,11 @@ import type {
 } from '../backend.ts';
 import { groupRows } from '../rows.ts';
 import { jobError, type AdoptedAdapter, type JobEvent } from './client.ts';
+import type { TrainingEngineName } from './engines.ts';
 import { toSidecarJob } from './job.ts';
 import { adapterFolder, adaptersFolder } from './locations.ts';
+import type { Device } from './machine/plan.ts';
+import type { ModelSettings } from './models/registry.ts';
 import { Supervisor } from './supervisor.ts';
 
 export interface LocalSettings {
@@ -26,6 +29,10 @@ export interface LocalSettings {
   readonly threads: number;
   readonly dtype: 'float32' | 'bfloat16';
   readonly startTimeoutMs: number;
+  readonly training: TrainingEngineName;
+  readonly device: Device;
+  readonly quantization: '4bit' | 'none';
+  readonly model: ModelSettings;
 }
 
 /** A step that is being unloaded is published anew as soon as its last request has ended, or 30 s are over. */
@@ -39,10 +46,12 @@ export class RunningLocalBackend implements RunningBackend {
   readonly #context: BackendContext;
   readonly #supervisor: Supervisor;
   readonly #root: string;
+  readonly #loraTargets: readonly string[] | null;
 
   constructor(context: BackendContext, settings: LocalSettings) {
     this.#context = context;
     this.#root = resolve(context.folder);
+    this.#loraTargets = settings.model.loraTargets;
     this.#supervisor = new Supervisor({
       ...settings,
       baseModel: context.baseModel,
@@ -84,8 +93,10 @@ export class RunningLocalBackend implements RunningBackend {
       signal?.addEventListener('abort', onAbort, { once: true });
       try {
         if (rows.length === 0) throw nothingToTrain(job);
-        await client.startJob(toSidecarJob(job, folder, rows));
+        await client.startJob(toSidecarJob(job, folder, rows, this.#loraTargets));
         for await (const event of client.jobEvents(job.jobId, 0)) {
+          // A short job may have ended in the meantime, and its last events lie here already.
+          if (signal?.aborted === true) throw new AbortedError('The training job', signal.reason);
           const known = toTrainingEvent(event);
           yield known;
           if (known.type === 'ended') return;

@@ -10,7 +10,10 @@ import { execa } from 'execa';
 import { z } from 'zod';
 import { SidecarError } from '../../errors.ts';
 import { SidecarClient, type Health } from './client.ts';
+import type { TrainingEngineName } from './engines.ts';
 import { sidecarFolder } from './locations.ts';
+import type { Device } from './machine/plan.ts';
+import type { ModelSettings } from './models/registry.ts';
 import { endLeftOvers, noteProcess } from './process-records.ts';
 
 export interface SidecarStart {
@@ -19,6 +22,10 @@ export interface SidecarStart {
   readonly threads: number;
   readonly dtype: 'float32' | 'bfloat16';
   readonly startTimeoutMs: number;
+  readonly training: TrainingEngineName;
+  readonly device: Device;
+  readonly quantization: '4bit' | 'none';
+  readonly model: ModelSettings;
   /** Holds notes of running sidecars. */
   readonly runFolder: string;
   readonly onProgress: (stage: 'start' | 'model', message: string) => void;
@@ -119,34 +126,54 @@ export class SidecarProcess {
 }
 
 function spawn(options: SidecarStart, token: string) {
-  const { python, baseModel, threads, dtype } = options;
-  const child = execa(
-    python,
-    ['-m', 'apprentice_sidecar', '--model', baseModel, '--threads', String(threads), '--dtype', dtype],
-    {
-      env: {
-        PYTHONPATH: join(sidecarFolder(), 'src'),
-        PYTHONUNBUFFERED: '1',
-        APPRENTICE_SIDECAR_TOKEN: token,
-        // A spinning barrier on shared cores waits for a thread that is not scheduled: 30 times slower.
-        OMP_WAIT_POLICY: 'PASSIVE',
-        OMP_NUM_THREADS: String(threads),
-        TOKENIZERS_PARALLELISM: 'false',
-        HF_HUB_DISABLE_TELEMETRY: '1',
-      },
-      detached: true, // its own process group
-      cleanup: true,
-      stdin: 'pipe',
-      stdout: 'pipe',
-      stderr: 'pipe',
-      buffer: false,
-      reject: false,
+  const { python, threads } = options;
+  const child = execa(python, ['-m', 'apprentice_sidecar', ...sidecarArguments(options)], {
+    env: {
+      PYTHONPATH: join(sidecarFolder(), 'src'),
+      PYTHONUNBUFFERED: '1',
+      APPRENTICE_SIDECAR_TOKEN: token,
+      // A spinning barrier on shared cores waits for a thread that is not scheduled: 30 times slower.
+      OMP_WAIT_POLICY: 'PASSIVE',
+      OMP_NUM_THREADS: String(threads),
+      TOKENIZERS_PARALLELISM: 'false',
+      // So that torch counts GPUs as nvidia-smi does.
+      CUDA_DEVICE_ORDER: 'PCI_BUS_ID',
+      HF_HUB_DISABLE_TELEMETRY: '1',
     },
-  );
+    detached: true, // its own process group
+    cleanup: true,
+    stdin: 'pipe',
+    stdout: 'pipe',
+    stderr: 'pipe',
+    buffer: false,
+    reject: false,
+  });
   // Neither the child nor its pipes keep the host alive; the lifeline ends with the host.
   child.nodeChildProcess.unref();
   for (const pipe of [child.stdin, child.stdout, child.stderr]) unrefPipe(pipe);
   return child;
+}
+
+/** The command line that a sidecar of these settings is started with. */
+export function sidecarArguments(
+  options: Pick<
+    SidecarStart,
+    'baseModel' | 'threads' | 'dtype' | 'training' | 'device' | 'quantization' | 'model'
+  >,
+): readonly string[] {
+  const { model } = options;
+  return [
+    ...['--model', options.baseModel],
+    ...['--threads', String(options.threads)],
+    ...['--dtype', options.dtype],
+    ...['--training', options.training],
+    ...['--device', options.device],
+    ...(options.quantization === '4bit' ? ['--quantization', '4bit'] : []),
+    ...(model.contextLength === undefined ? [] : ['--context-length', String(model.contextLength)]),
+    ...(Object.keys(model.chatTemplateKwargs).length === 0
+      ? []
+      : ['--chat-template-kwargs', JSON.stringify(model.chatTemplateKwargs)]),
+  ];
 }
 
 /** Pipes to children are sockets, though their types say only stream. */

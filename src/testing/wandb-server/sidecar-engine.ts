@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ensureEnvironment } from '../../backends/local/install.ts';
+import { settingsFor } from '../../backends/local/models/registry.ts';
 import { jobError } from '../../backends/local/client.ts';
 import { toSidecarRow, type SidecarJob } from '../../backends/local/job.ts';
 import { tinyModelFolder } from '../../backends/local/locations.ts';
@@ -39,6 +40,10 @@ export async function startSidecarEngine(options: SidecarEngineOptions = {}): Pr
     baseModel,
     threads: options.threads ?? 1,
     dtype: 'float32',
+    training: 'transformers',
+    device: 'cpu',
+    quantization: 'none',
+    model: settingsFor(baseModel, undefined),
     startTimeoutMs: 120_000,
     runFolder: join(folder, 'run'),
     onProgress: (_, message) => {

@@ -20,6 +20,7 @@ class PromptMaker:
     def __init__(self, base: BaseModel) -> None:
         self._tokenizer: Any = base.tokenizer
         self._context_length = base.context_length
+        self._kwargs = base.chat_template_kwargs
         self._verbatim = self._takes_text()
 
     def make(self, request: ChatRequest) -> list[int]:
@@ -47,7 +48,7 @@ class PromptMaker:
                 tools=request.tools or None,
                 tokenize=False,
                 add_generation_prompt=request.add_generation_prompt,
-                **request.chat_template_kwargs,
+                **(dict(self._kwargs) | request.chat_template_kwargs),
             )
         except (TemplateError, TypeError, KeyError, ValueError) as error:
             raise SidecarError(

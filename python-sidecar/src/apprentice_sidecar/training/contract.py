@@ -32,6 +32,11 @@ class TrainablePolicy(Protocol):
         """The adapter's PEFT configuration, as `adapter_config.json` holds it."""
         ...
 
+    @property
+    def isolates_rows(self) -> bool:
+        """Whether it honours a pack's mask. If not, packs hold one row each, with plain causal attention."""
+        ...
+
     def logprobs(self, pack: Pack, *, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies (T) of the pack's targets, with a gradient unless under `no_grad`.
 

@@ -7,8 +7,11 @@ from ..errors import SidecarError
 from .contract import TrainingEngine
 
 
-def training_engine(name: str) -> TrainingEngine:
-    """The engine of this name. Raises SidecarError where its packages are not installed."""
+def training_engine(name: str, *, load_in_4bit: bool = False) -> TrainingEngine:
+    """The engine of this name. Raises SidecarError where its packages or devices are not there.
+
+    `load_in_4bit` is for Unsloth alone.
+    """
     try:
         match name:
             case "transformers":
@@ -19,11 +22,15 @@ def training_engine(name: str) -> TrainingEngine:
                 from .torchtune import policy as torchtune
 
                 return TrainingEngine(name, torchtune.check, torchtune.build_policy)
+            case "unsloth":
+                from .unsloth.engine import unsloth_engine
+
+                return unsloth_engine(load_in_4bit=load_in_4bit)
             case _:
                 raise SidecarError(
                     "training_engine_unknown",
                     f"There is no training engine {name!r}.",
-                    fix="Choose transformers or torchtune.",
+                    fix="Choose transformers, torchtune or unsloth.",
                     param="training",
                 )
     except ImportError as error:
@@ -36,7 +43,7 @@ def training_engine(name: str) -> TrainingEngine:
 
 
 #: The pinned set that holds an engine's packages.
-REQUIREMENTS = {"transformers": "cpu.txt", "torchtune": "torchtune.txt"}
+REQUIREMENTS = {"transformers": "cpu.txt", "torchtune": "torchtune.txt", "unsloth": "cuda-train.txt"}
 
 
 def _takes_every_model(base: BaseModel) -> None:

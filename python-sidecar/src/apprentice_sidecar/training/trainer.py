@@ -47,7 +47,7 @@ def run_job(
     started = time.monotonic()
     _check_rows(base, request)
     trainer = _Trainer(base, request, build)
-    steps = _gradient_steps(request)
+    steps = _gradient_steps(request, isolate=trainer.policy.isolates_rows)
     packed = sum(len(pack.token_ids) for packs in steps for pack in packs)
     tokens = sum(len(row.token_ids) for row in request.rows)
     trained = sum(len(row.positions) for row in request.rows)
@@ -94,14 +94,14 @@ def _check_rows(base: BaseModel, request: TrainingJobRequest) -> None:
             )
 
 
-def _gradient_steps(request: TrainingJobRequest) -> list[list[Pack]]:
-    """The rows, dealt by group into `gradient_steps` parts, each packed."""
+def _gradient_steps(request: TrainingJobRequest, *, isolate: bool) -> list[list[Pack]]:
+    """The rows, dealt by group into `gradient_steps` parts, each packed; without `isolate` one row a pack."""
     groups = sorted({row.group_id for row in request.rows})
     parts = min(request.optimizer.gradient_steps, len(groups))
     part_of = {group: number % parts for number, group in enumerate(groups)}
     limit = min(request.optimizer.tokens_per_batch, LONGEST_PACK)
-    return [pack_rows([_pack_row(row) for row in request.rows if part_of[row.group_id] == part], limit)
-            for part in range(parts)]  # fmt: skip
+    rows = [[_pack_row(row) for row in request.rows if part_of[row.group_id] == part] for part in range(parts)]
+    return [pack_rows(part, limit, isolate=isolate) for part in rows]
 
 
 def _learning_rates(request: TrainingJobRequest, total: int) -> list[float]:

@@ -36,6 +36,8 @@ def build_policy(base: BaseModel, lora: Lora) -> TorchtunePolicy:
 class TorchtunePolicy:
     """See `TrainablePolicy`."""
 
+    isolates_rows = True
+
     def __init__(self, base: BaseModel, lora: Lora) -> None:
         self._lora = lora
         self._device = base.device

@@ -35,6 +35,7 @@ class TransformersPolicy:
         torch.manual_seed(lora.seed)
         self._model: Any = get_peft_model(fork_tree(base.model), lora_config(lora))  # pyright: ignore[reportArgumentType] -- PEFT's stub wants its own alias
         self._device = base.device
+        self.isolates_rows = base.masks_isolate
         self._every_linear = lora.target_modules is None
         self.parameters: Mapping[str, Parameter] = {
             name: value for name, value in self._model.named_parameters() if value.requires_grad
@@ -52,12 +53,12 @@ class TransformersPolicy:
     def logprobs(self, pack: Pack, *, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
         causal: Any = self._model.get_base_model()
         device = self._device
-        hidden = causal.model(
-            input_ids=torch.tensor([pack.token_ids], device=device),
-            position_ids=torch.tensor([pack.depths], device=device),
-            attention_mask=torch.from_numpy(pack.mask()).to(device)[None, None],
-            use_cache=False,
-        ).last_hidden_state[0]
+        layout: dict[str, Tensor] = {}
+        if self.isolates_rows:
+            layout["position_ids"] = torch.tensor([pack.depths], device=device)
+            layout["attention_mask"] = torch.from_numpy(pack.mask()).to(device)[None, None]
+        ids = torch.tensor([pack.token_ids], device=device)
+        hidden = causal.model(input_ids=ids, use_cache=False, **layout).last_hidden_state[0]
         sources = torch.tensor(pack.sources, device=device)
         targets = torch.tensor(pack.targets, device=device)
         return token_logprobs(

@@ -1,0 +1,3 @@
+/** The sidecar's training engines, by the names of its flag --training. */
+export const trainingEngines = ['transformers', 'torchtune', 'unsloth'] as const;
+export type TrainingEngineName = (typeof trainingEngines)[number];
