@@ -7,6 +7,8 @@ import { ensureEnvironment } from '../src/backends/local/install.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const bin = (name: string): string => join(root, 'node_modules', '.bin', name);
 const environment = await ensureEnvironment({ dev: true });
+// It holds all that the sidecar imports on a machine without a GPU.
+const everything = await ensureEnvironment({ set: 'torchtune', dev: true });
 const sidecar = join(root, 'python-sidecar');
 
 const checks: readonly (readonly [
@@ -26,7 +28,7 @@ const checks: readonly (readonly [
     ['--pack', '.', '--ignore-rules', 'no-resolution', '--format', 'ascii', '-q'],
   ],
   ['python lint', environment.python, ['-m', 'ruff', 'check', '.'], sidecar],
-  ['python types', bin('pyright'), ['--pythonpath', environment.python], sidecar],
+  ['python types', bin('pyright'), ['--pythonpath', everything.python], sidecar],
   ['python format', environment.python, ['-m', 'ruff', 'format', '--check', '.'], sidecar],
 ];
 

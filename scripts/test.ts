@@ -12,19 +12,28 @@ const say = (text: string): void => {
   process.stdout.write(`${text}\n`);
 };
 
+const torchtuneTests = ['torchtune', 'training', 'training_engines', 'adopt'].map(
+  (name) => `tests/test_${name}.py`,
+);
+
 interface Counts {
   readonly passed: number;
   readonly failed: number;
 }
 
-const environment = await ensureEnvironment({
-  dev: true,
-  onProgress: (message) => {
-    say(`  · ${message}`);
-  },
-});
+const onProgress = (message: string): void => {
+  say(`  · ${message}`);
+};
+const environment = await ensureEnvironment({ dev: true, onProgress });
+const torchtune = await ensureEnvironment({ set: 'torchtune', dev: true, onProgress });
 await rm(results, { recursive: true, force: true });
-const counts = [await vitest('unit'), await vitest('end-to-end'), await pytest()];
+const counts = [
+  await vitest('unit'),
+  await vitest('end-to-end'),
+  await pytest('Python', environment.python, ['tests', '--ignore=tests/test_torchtune.py']),
+  // Beside torchtune lies another PEFT, with which steps are trained and served as well.
+  await pytest('Python, torchtune', torchtune.python, torchtuneTests),
+];
 const passed = counts.reduce((sum, one) => sum + one.passed, 0);
 const failed = counts.reduce((sum, one) => sum + one.failed, 0);
 say(`${String(passed)} passed, ${String(failed)} failed`);
@@ -53,11 +62,11 @@ async function vitest(project: string): Promise<Counts> {
   return { passed: report.numPassedTests, failed: failures };
 }
 
-async function pytest(): Promise<Counts> {
-  say('\n=== Python tests');
+async function pytest(title: string, python: string, files: readonly string[]): Promise<Counts> {
+  say(`\n=== ${title} tests`);
   const folder = join(root, 'python-sidecar');
-  const file = join(results, 'pytest.xml');
-  const run = await execa(environment.python, ['-m', 'pytest', '-q', `--junitxml=${file}`, 'tests'], {
+  const file = join(results, `${title}.xml`);
+  const run = await execa(python, ['-m', 'pytest', '-q', `--junitxml=${file}`, ...files], {
     cwd: folder,
     stdio: 'inherit',
     reject: false,

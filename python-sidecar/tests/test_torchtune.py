@@ -16,8 +16,9 @@ from apprentice_sidecar.errors import SidecarError
 from apprentice_sidecar.loss import LossSettings, TokenBatch, policy_loss
 from apprentice_sidecar.packing import Pack, PackRow, pack_rows
 from apprentice_sidecar.protocol import Lora
-from apprentice_sidecar.training import transformers as plain
 from apprentice_sidecar.training.trainer import run_job
+from apprentice_sidecar.training.transformers import build_policy
+from apprentice_sidecar.training.transformers.policy import TransformersPolicy
 from tiny import request, row, tiny_base
 
 pytest.importorskip("torchtune", reason="the set requirements/torchtune.txt is not installed here")
@@ -82,7 +83,7 @@ def loss_and_gradient(policy: Any, pack: Pack) -> tuple[float, dict[str, torch.T
 def test_loss_and_gradient_are_those_of_transformers(family: str) -> None:
     base = random_base(FAMILIES[family])
     lora = Lora(rank=4, alpha=8)
-    theirs, ours = plain.build_policy(base, lora), torchtune.build_policy(base, lora)
+    theirs, ours = TransformersPolicy(base, lora), torchtune.build_policy(base, lora)
     adapter = random_adapter(theirs)
     theirs.load(adapter)
     ours.load(adapter)
@@ -101,7 +102,7 @@ def test_positions_beyond_the_first_table_of_angles() -> None:
     (pack,) = pack_rows([PackRow(ids, [2499], [None], [1.0], [1.0])], 4096)
     lora = Lora(rank=2, alpha=4)
     with torch.no_grad():
-        theirs = plain.build_policy(base, lora).logprobs(pack, entropy_gradient=False)[0]
+        theirs = TransformersPolicy(base, lora).logprobs(pack, entropy_gradient=False)[0]
         ours = torchtune.build_policy(base, lora).logprobs(pack, entropy_gradient=False)[0]
     assert float((theirs - ours).abs().max()) <= 1e-4
 
@@ -131,7 +132,7 @@ def test_base_weights_are_shared_and_stay_frozen() -> None:
 def test_an_adapter_stays_in_float32_on_bfloat16_weights() -> None:
     base = random_base(FAMILIES["qwen2, tied"], torch.bfloat16)
     lora = Lora(rank=4, alpha=8)
-    theirs, ours = plain.build_policy(base, lora), torchtune.build_policy(base, lora)
+    theirs, ours = TransformersPolicy(base, lora), torchtune.build_policy(base, lora)
     adapter = random_adapter(theirs)
     theirs.load(adapter)
     ours.load(adapter)
@@ -148,7 +149,7 @@ ROWS = [row(0, "g", [1, 2, 3, 4, 5], [3, 4], 1.0), row(1, "g", [1, 2, 3, 9, 8], 
 def test_each_engine_goes_on_from_the_others_adapter(tmp_path: Path) -> None:
     base = tiny_base()
     finish = lambda made, build: list(run_job(base, made, "d", lambda: False, build=build))  # noqa: E731
-    engines = {"transformers": plain.build_policy, "torchtune": torchtune.build_policy}
+    engines = {"transformers": build_policy, "torchtune": torchtune.build_policy}
     finish(request(tmp_path / "1", ROWS), torchtune.build_policy)
     for name, build in engines.items():
         made = request(tmp_path / name, ROWS)
@@ -166,7 +167,7 @@ def test_each_engine_goes_on_from_the_others_adapter(tmp_path: Path) -> None:
 def test_adapters_go_on_the_named_layers_only() -> None:
     base = random_base(FAMILIES["llama"])
     lora = Lora(rank=4, alpha=8, target_modules=["q_proj", "down_proj"])
-    ours, theirs = torchtune.build_policy(base, lora), plain.build_policy(base, lora)
+    ours, theirs = torchtune.build_policy(base, lora), TransformersPolicy(base, lora)
     assert ours.tensors().keys() == theirs.tensors().keys()
     assert ours.configuration["target_modules"] == ["down_proj", "q_proj"]
     with pytest.raises(SidecarError, match="no adapter on lm_head"):

@@ -30,6 +30,8 @@ def fits(base: BaseModel, lora: Lora) -> bool:
 class FusedPolicy:
     """See `TrainablePolicy`; only where `fits` is true."""
 
+    isolates_rows = True
+
     def __init__(self, base: BaseModel, lora: Lora, config: LoraConfig) -> None:
         causal: Any = base.model
         modules = targeted(len(causal.model.layers), lora.target_modules) or []
