@@ -16,6 +16,7 @@ const tasks = {
   'example:serverless': 'examples/serverless/train.ts',
   test: 'scripts/test.ts',
   check: 'scripts/check.ts',
+  'gpu-check': 'scripts/gpu-check.ts',
   'bench:adapters': 'bench/adapters/index.ts',
   'bench:capture': 'bench/capture/index.ts',
   'bench:training': 'bench/training/index.ts',

@@ -210,3 +210,28 @@ def test_everything_is_made_on_the_base_models_device() -> None:
         loss = policy_loss(new, entropy, batch, LossSettings(importance_sampling="sequence"), base=new.detach() - 0.5)
         loss.total.backward()
     assert all(value.grad is not None and value.grad.device.type == "cpu" for value in policy.parameters.values())
+
+
+def test_long_packs_are_computed_twice_and_come_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = TransformersPolicy(tiny_base(), Lora(rank=4, alpha=8))
+    generator = torch.Generator().manual_seed(4)
+    policy.load({name: torch.randn(value.shape, generator=generator) for name, value in policy.tensors().items()})
+    rows = [PackRow(one.token_ids, one.positions, [None] * 2, [1.0] * 2, [1.0] * 2)
+            for one in request(Path("unused"), ROWS).rows]  # fmt: skip
+    (pack,) = pack_rows(rows, 64)
+    found: list[dict[str, torch.Tensor]] = []
+    runs = 0
+
+    def count(*_: Any) -> None:
+        nonlocal runs
+        runs += 1
+
+    policy._model.get_base_model().model.layers[1].mlp.register_forward_pre_hook(count)
+    for bound in (4096, 0):
+        monkeypatch.setattr("apprentice_sidecar.training.transformers.policy.RECOMPUTED_TOKENS", bound)
+        policy.logprobs(pack, entropy_gradient=False)[0].sum().backward()
+        found.append({name: value.grad.clone() for name, value in policy.parameters.items() if value.grad is not None})
+        for value in policy.parameters.values():
+            value.grad = None
+    assert runs == 1 + 2
+    assert all(torch.allclose(value, found[1][name], atol=1e-6) for name, value in found[0].items())

@@ -115,7 +115,9 @@ class ChatService:
             adapter=exchange.adapter,
             prompt=exchange.prompt,
             max_tokens=exchange.max_tokens,
-            sampling=SamplingSettings(request.temperature, request.top_p, seeded(request.seed, index)),
+            sampling=SamplingSettings(
+                request.temperature, request.top_p, seeded(request.seed, index, self._base.device)
+            ),
             on_token=on_token,
             on_end=on_end,
             grammar=self.grammar(request),

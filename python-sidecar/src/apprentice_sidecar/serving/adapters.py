@@ -107,7 +107,7 @@ class ServingTree:
             raise _refused(checkpoint.folder, f"the tensor {odd} does not fit the base model and its configuration")
         set_peft_model_state_dict(self._peft, checkpoint.tensors, adapter_name=key)
         loaded = self._state(key)
-        if any(not torch.equal(loaded[name], value) for name, value in checkpoint.tensors.items()):
+        if any(not torch.equal(loaded[name].cpu(), value) for name, value in checkpoint.tensors.items()):
             raise _refused(checkpoint.folder, "its tensors did not arrive in the model")
 
     def _state(self, key: str) -> dict[str, torch.Tensor]:

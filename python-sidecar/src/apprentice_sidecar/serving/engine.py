@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import traceback
@@ -53,6 +54,7 @@ class Engine:
 
     def __init__(self, base: BaseModel) -> None:
         self._tree = ServingTree(base)
+        self._device = base.device
         self._wake = threading.Condition()
         self._waiting: deque[Sequence] = deque()
         self._commands: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
@@ -137,6 +139,11 @@ class Engine:
 
     @torch.inference_mode()
     def _work(self) -> None:
+        # Whatever this thread makes lies where the weights lie. The CPU is the default, and asking for it costs time.
+        with contextlib.nullcontext() if self._device.type == "cpu" else self._device:
+            self._serve()
+
+    def _serve(self) -> None:
         while self._open:
             if not self._wait_for_work():
                 continue

@@ -22,11 +22,11 @@ class SamplingSettings:
         return self.temperature == 1.0 and self.top_p == 1.0 and self.generator is None
 
 
-def seeded(seed: int | None, number: int) -> torch.Generator | None:
-    """A generator for choice `number` of a request with this seed."""
+def seeded(seed: int | None, number: int, device: torch.device) -> torch.Generator | None:
+    """A generator for choice `number` of a request with this seed, on the device of the logits."""
     if seed is None:
         return None
-    return torch.Generator().manual_seed((seed + number * 1_000_003) % (1 << 63))
+    return torch.Generator(device).manual_seed((seed + number * 1_000_003) % (1 << 63))
 
 
 def sample(logits: Tensor, rows: list[SamplingSettings], allowed: list[Tensor | None]) -> tuple[list[int], list[float]]:

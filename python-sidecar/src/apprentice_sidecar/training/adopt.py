@@ -85,8 +85,9 @@ def _fresh_optimizer(model: Any) -> dict[str, torch.Tensor]:
 def _canary(base: BaseModel, model: Any) -> dict[str, Any]:
     count = min(CANARY_TOKENS + 1, base.context_length)
     ids = [(7919 * place + 13) % int(base.model.config.vocab_size) for place in range(count)]
-    logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
-    logprobs = torch.log_softmax(logits[:-1].float(), dim=-1).gather(-1, torch.tensor(ids[1:])[:, None])[:, 0]
+    given = torch.tensor(ids, device=base.device)
+    logits = model(input_ids=given[None], use_cache=False).logits[0]
+    logprobs = torch.log_softmax(logits[:-1].float(), dim=-1).gather(-1, given[1:, None])[:, 0]
     return {"token_ids": ids, "first": 1, "logprobs": logprobs.tolist()}
 
 

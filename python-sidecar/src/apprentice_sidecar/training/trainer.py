@@ -139,7 +139,7 @@ class _Trainer:
             self._parameters.values(),
             betas=settings.betas,
             weight_decay=settings.weight_decay,
-            fused=base.device.type == "cpu",
+            fused=all(value.device.type == "cpu" for value in self._parameters.values()),
         )
         if self._parent is not None:
             self._restore(self._parent)

@@ -63,7 +63,8 @@ class TorchtunePolicy:
         self._rotary.reserve(max(pack.depths) + 1)
         hidden = self._decoder(
             torch.tensor([pack.token_ids], device=device),
-            mask=torch.from_numpy(pack.mask()).to(device)[None],
+            # A line without forks is plain causal attention, which is the default.
+            mask=torch.from_numpy(pack.mask()).to(device)[None] if len(pack.parents) > 1 else None,
             input_pos=torch.tensor([pack.depths], device=device),
         )[0]
         sources = torch.tensor(pack.sources, device=device)

@@ -20,6 +20,9 @@ from ..contract import TrainablePolicy, check_tensors
 from ..fused import FusedPolicy, fits
 from ..memory import peak_memory_bytes
 
+#: Of longer packs only what goes between the layers is kept for the backward pass; the rest is computed twice.
+RECOMPUTED_TOKENS = 4096
+
 
 def build_policy(base: BaseModel, lora: Lora) -> TrainablePolicy:
     """A fresh adapter on the base model's weights, with the fastest pass that fits the model and the targets."""
@@ -37,6 +40,10 @@ class TransformersPolicy:
         self._device = base.device
         self.isolates_rows = base.masks_isolate
         self._every_linear = lora.target_modules is None
+        causal: Any = self._model.get_base_model()
+        # Recomputed layers would drop out other numbers than the first pass did.
+        self._recomputes = not getattr(causal.config, "attention_dropout", 0.0)
+        causal.gradient_checkpointing_enable({"use_reentrant": False})
         self.parameters: Mapping[str, Parameter] = {
             name: value for name, value in self._model.named_parameters() if value.requires_grad
         }
@@ -54,10 +61,13 @@ class TransformersPolicy:
         causal: Any = self._model.get_base_model()
         device = self._device
         layout: dict[str, Tensor] = {}
-        if self.isolates_rows:
+        # A line without forks is plain causal attention, for which kernels are faster and need no mask.
+        if self.isolates_rows and len(pack.parents) > 1:
             layout["position_ids"] = torch.tensor([pack.depths], device=device)
             layout["attention_mask"] = torch.from_numpy(pack.mask()).to(device)[None, None]
         ids = torch.tensor([pack.token_ids], device=device)
+        # transformers recomputes layers in the backward pass only while it trains.
+        causal.train(self._recomputes and len(pack.token_ids) > RECOMPUTED_TOKENS)
         hidden = causal.model(input_ids=ids, use_cache=False, **layout).last_hidden_state[0]
         sources = torch.tensor(pack.sources, device=device)
         targets = torch.tensor(pack.targets, device=device)

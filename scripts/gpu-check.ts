@@ -1,0 +1,37 @@
+/**
+ * `npm run gpu-check`: makes the environments and runs python-sidecar/gpu-check with the arguments given here. What it
+ * finds goes to the cache folder as well, where `training: 'auto'` looks whether Unsloth was verified.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { cacheFolder, ensureEnvironment } from '../src/backends/local/install.ts';
+import { cudaProblems } from '../src/backends/local/machine/plan.ts';
+import { gpuCheckFile, probeMachine } from '../src/backends/local/machine/probe.ts';
+
+const given = process.argv.slice(2);
+const onProgress = (message: string): void => {
+  process.stderr.write(`  · ${message}\n`);
+};
+const environment = await ensureEnvironment({ onProgress });
+const withUnsloth = given.includes('--with-unsloth');
+const problems = cudaProblems(await probeMachine());
+if (withUnsloth && problems.length > 0) onProgress(`Without Unsloth: ${problems.join('; ')}`);
+const unsloth =
+  withUnsloth && problems.length === 0
+    ? await ensureEnvironment({ set: 'cuda-train', onProgress })
+    : undefined;
+await mkdir(cacheFolder(), { recursive: true });
+const program = join(fileURLToPath(new URL('..', import.meta.url)), 'python-sidecar', 'gpu-check');
+const run = await execa(
+  environment.python,
+  [
+    program,
+    ...['--out', join(cacheFolder(), gpuCheckFile)],
+    ...(unsloth === undefined ? [] : ['--unsloth-python', unsloth.python]),
+    ...given.filter((one) => one !== '--with-unsloth'),
+  ],
+  { stdio: 'inherit', reject: false, env: { CUDA_DEVICE_ORDER: 'PCI_BUS_ID' } },
+);
+process.exitCode = run.exitCode ?? 1;
