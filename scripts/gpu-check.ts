@@ -6,7 +6,12 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { cacheFolder, ensureEnvironment } from '../src/backends/local/install.ts';
+import {
+  cacheFolder,
+  ensureEnvironment,
+  type Environment,
+  type RequirementSet,
+} from '../src/backends/local/install.ts';
 import { cudaProblems } from '../src/backends/local/machine/plan.ts';
 import { gpuCheckFile, probeMachine } from '../src/backends/local/machine/probe.ts';
 
@@ -15,13 +20,9 @@ const onProgress = (message: string): void => {
   process.stderr.write(`  · ${message}\n`);
 };
 const environment = await ensureEnvironment({ onProgress });
-const withUnsloth = given.includes('--with-unsloth');
 const problems = cudaProblems(await probeMachine());
-if (withUnsloth && problems.length > 0) onProgress(`Without Unsloth: ${problems.join('; ')}`);
-const unsloth =
-  withUnsloth && problems.length === 0
-    ? await ensureEnvironment({ set: 'cuda-train', onProgress })
-    : undefined;
+const unsloth = await optional('--with-unsloth', 'cuda-train');
+const vllm = await optional('--with-vllm', 'cuda-serve');
 await mkdir(cacheFolder(), { recursive: true });
 const program = join(fileURLToPath(new URL('..', import.meta.url)), 'python-sidecar', 'gpu-check');
 const run = await execa(
@@ -30,8 +31,17 @@ const run = await execa(
     program,
     ...['--out', join(cacheFolder(), gpuCheckFile)],
     ...(unsloth === undefined ? [] : ['--unsloth-python', unsloth.python]),
-    ...given.filter((one) => one !== '--with-unsloth'),
+    ...(vllm === undefined ? [] : ['--vllm-python', vllm.python]),
+    ...given.filter((one) => !one.startsWith('--with-')),
   ],
   { stdio: 'inherit', reject: false, env: { CUDA_DEVICE_ORDER: 'PCI_BUS_ID' } },
 );
 process.exitCode = run.exitCode ?? 1;
+
+/** The environment of an engine that needs CUDA, if it is asked for. */
+async function optional(flag: string, set: RequirementSet): Promise<Environment | undefined> {
+  if (!given.includes(flag)) return undefined;
+  if (problems.length === 0) return ensureEnvironment({ set, onProgress });
+  onProgress(`Without ${flag}: ${problems.join('; ')}`);
+  return undefined;
+}

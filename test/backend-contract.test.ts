@@ -1,4 +1,4 @@
-/** One suite for all backends: the local one, and the serverless one against the stand-in, which trains for real. */
+/** One suite for all backends: the local one, with each engine that runs on a CPU, and the serverless one against the stand-in, which trains for real. */
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +13,14 @@ const fresh = (): Promise<string> => mkdtemp(join(tmpdir(), 'apprentice-contract
 backendContract('local', async () => {
   const { python } = await ensureEnvironment({ dev: true });
   const backend = localBackend({ environment: python });
+  const folder = await fresh();
+  const context = { project: 'test', name, baseModel: tinyModelFolder(), folder };
+  return { backend, name, start: () => backend.start(context), tearDown: () => Promise.resolve() };
+});
+
+backendContract('local, trained with torchtune', async () => {
+  const { python } = await ensureEnvironment({ set: 'torchtune', dev: true });
+  const backend = localBackend({ environment: python, training: 'torchtune' });
   const folder = await fresh();
   const context = { project: 'test', name, baseModel: tinyModelFolder(), folder };
   return { backend, name, start: () => backend.start(context), tearDown: () => Promise.resolve() };

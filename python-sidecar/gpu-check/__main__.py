@@ -47,6 +47,7 @@ def main() -> int:
     from parity import device_parity
     from server import check_server
     from speed import measure
+    from vllm_server import check_vllm
 
     dtype = options.dtype or ("bfloat16" if options.device != "cpu" else "float32")
     _say(f"on {_device_name(torch, options.device)}, {dtype}")
@@ -69,7 +70,9 @@ def main() -> int:
         report["training"] += measure(shape, options.device, dtype)
     _say("Unsloth")
     report["unsloth"] = _unsloth(options)
-    checks = [*report["parity"].values(), report["server"], *report["training"], report["unsloth"]]
+    _say("vLLM")
+    report["vllm"] = check_vllm(options.vllm_python, TINY_MODEL, dtype)
+    checks = [*report["parity"].values(), report["server"], *report["training"], report["unsloth"], report["vllm"]]
     failed = any(check["status"] == "failed" for check in checks)
     report["status"] = "failed" if failed else "ok"
     _write(options.out, report)
@@ -96,6 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--shape", default="0.6b,4b", help="of tiny, 0.6b, 4b, with commas between")
     parser.add_argument("--out", type=Path, default=Path("gpu-check.json"))
     parser.add_argument("--unsloth-python", default=sys.executable, help="of an environment that has Unsloth")
+    parser.add_argument("--vllm-python", default=sys.executable, help="of an environment that has vLLM")
     parser.add_argument("--only", choices=["unsloth"], default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     unknown = set(options.shape.split(",")) - {"tiny", "0.6b", "4b"}

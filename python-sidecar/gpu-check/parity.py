@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from shapes import random_base
 
-from apprentice_sidecar.base_model import BaseModel, load_base
+from apprentice_sidecar.base_model import load_base
 from apprentice_sidecar.errors import SidecarError
 from apprentice_sidecar.loss import LossSettings, TokenBatch, policy_loss
 from apprentice_sidecar.packing import Pack, PackRow, pack_rows
 from apprentice_sidecar.protocol import Lora
-from apprentice_sidecar.training.contract import BuildPolicy, TrainablePolicy
+from apprentice_sidecar.training.contract import TrainablePolicy
 from apprentice_sidecar.training.engines import training_engine
 from apprentice_sidecar.training.transformers.policy import TransformersPolicy
 
@@ -50,13 +50,9 @@ def unsloth_parity(folder: Path, device: str) -> dict[str, Any]:
     except SidecarError as error:
         return {"status": "unavailable", "reason": error.message, "parity": False}
     base = load_base(str(folder), dtype="bfloat16", device=device)
-    gaps = _gaps(_numbers(TransformersPolicy(base, LORA)), _numbers(_with_rows(build, base)))
+    gaps = _gaps(_numbers(TransformersPolicy(base, LORA)), _numbers(build(base, LORA)))
     passed = gaps["logprob_mean"] <= BFLOAT16_BOUND
     return {"status": "ok" if passed else "failed", "parity": passed, "bound": BFLOAT16_BOUND, "bfloat16": gaps}
-
-
-def _with_rows(build: BuildPolicy, base: BaseModel) -> TrainablePolicy:
-    return build(base, LORA)
 
 
 def _numbers(policy: TrainablePolicy) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def test_the_whole_check_on_the_cpu(tmp_path: Path) -> None:
     assert [entry["length"] for entry in report["training"]] == [128, 512]
     assert all(entry["tokens_per_second"] > 0 and entry["peak_memory_bytes"] > 0 for entry in report["training"])
     assert report["unsloth"]["status"] == "unavailable"
+    assert report["vllm"]["status"] == "unavailable"
     assert "| tiny | 512 |" in said
     assert "torch" in report["versions"]
 

@@ -113,7 +113,7 @@ def check_device(device: str) -> None:
         raise SidecarError(
             "no_cuda",
             f"The device {device!r} was asked for, and torch {torch.__version__} sees no CUDA device.",
-            fix="Use --device cpu, or install a driver and a CUDA build of torch.",
+            fix="Use the device cpu, or install a driver and a CUDA build of torch in this environment.",
             param="device",
         )
 

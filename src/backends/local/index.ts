@@ -12,7 +12,7 @@ import { RunningLocalBackend } from './running.ts';
 import { validateTraining } from './training-options.ts';
 
 export { doctor } from './doctor.ts';
-export type { DoctorOptions, DoctorReport } from './doctor.ts';
+export type { DoctorOptions, DoctorReport, Possibility } from './doctor.ts';
 export type { TrainingEngineName } from './engines.ts';
 export { ensureEnvironment } from './install.ts';
 export type { Environment, EnvironmentOptions, RequirementSet } from './install.ts';
