@@ -17,7 +17,7 @@ import { chooseService } from './service.ts';
 const { values } = parseArgs({
   options: { steps: { type: 'string', default: '3' }, 'held-out': { type: 'string', default: '40' } },
 });
-const screen = new DemoScreen();
+const screen = new DemoScreen({ noun: 'tickets', success: 'handled rightly' });
 const note = (message: string): void => {
   screen.note(message);
 };

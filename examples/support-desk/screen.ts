@@ -2,7 +2,7 @@
 import { styleText } from 'node:util';
 import type { RolloutProgress, StepReport, TrainEvent } from 'apprentice';
 
-interface Share {
+export interface Share {
   readonly successes: number;
   readonly n: number;
   readonly interval: readonly [low: number, high: number];
@@ -23,9 +23,21 @@ export interface Summary {
 
 const barWidth = 24;
 
+/** What is counted, and as what. */
+interface Counted {
+  /** In the plural. */
+  readonly noun: string;
+  readonly success: string;
+}
+
 export class DemoScreen {
+  readonly #counted: Counted;
   readonly #live = process.stdout.isTTY;
   #evaluations = 0;
+
+  constructor(counted: Counted) {
+    this.#counted = counted;
+  }
 
   title(text: string, lines: readonly string[]): void {
     this.#line(styleText('bold', text));
@@ -56,7 +68,7 @@ export class DemoScreen {
         const label = this.#evaluations++ === 0 ? 'before' : `after step ${String(event.step)}`;
         const { successes, n, interval } = event.evaluation.success;
         this.#line(
-          `${label.padEnd(14)} ${bar(successes / n)} ${percent(successes / n)} of ${String(n)} held-out tickets ${range(interval)}`,
+          `${label.padEnd(14)} ${bar(successes / n)} ${percent(successes / n)} of ${String(n)} held-out ${this.#counted.noun} ${range(interval)}`,
         );
         break;
       }
@@ -65,7 +77,7 @@ export class DemoScreen {
         break;
       case 'no-signal':
         this.#line(
-          `  step ${String(event.step + 1)}: all rewards equal within their groups; drawing other tickets`,
+          `  step ${String(event.step + 1)}: all rewards equal within their groups; drawing other ${this.#counted.noun}`,
         );
         break;
       case 'stopped':
@@ -87,7 +99,7 @@ export class DemoScreen {
     const { before, after, seconds, logprobGap } = summary;
     const gain = 100 * (after.successes / after.n - before.successes / before.n);
     this.#line('');
-    this.#line(styleText('bold', 'Held-out tickets handled rightly (95 % interval)'));
+    this.#line(styleText('bold', `Held-out ${this.#counted.noun} ${this.#counted.success} (95 % interval)`));
     for (const [label, share] of [
       ['before', before],
       ['after', after],

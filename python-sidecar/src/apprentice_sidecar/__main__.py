@@ -38,7 +38,7 @@ def main() -> int:
 
     say("progress", stage="model", message=f"loading {options.model}")
     try:
-        base, training = load_engines(options)
+        base, training = load_engines(options, lambda text: say("progress", stage="model", message=text))
     except SidecarError as error:
         say("failed", code=error.code, message=error.message, fix=error.fix)
         return 1

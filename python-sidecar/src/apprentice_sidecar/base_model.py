@@ -51,6 +51,7 @@ class BaseModel:
 def load_base(
     model: str,
     *,
+    name: str | None = None,
     dtype: str = "float32",
     threads: int | None = None,
     device: str = "cpu",
@@ -59,8 +60,9 @@ def load_base(
 ) -> BaseModel:
     """Loads `model`, a folder or hub id, from safetensors only; no code that comes with a model is run.
 
-    `threads`: OpenMP threads for torch; None leaves torch's choice. `device`: in torch's words. `context_length`:
-    tokens of prompt and answer together; the model's own limit where that is lower.
+    `name`: what the user calls it, by default `model`. `threads`: OpenMP threads for torch; None leaves torch's choice.
+    `device`: in torch's words. `context_length`: tokens of prompt and answer together; the model's own limit where that
+    is lower.
     """
     check_device(device)
     if threads is not None:
@@ -89,7 +91,7 @@ def load_base(
     # Before the weights go to a device: a digest says what they are, not where.
     digest = _weights_digest(loaded)
     return BaseModel(
-        name=model,
+        name=name or model,
         model=loaded.to(device),
         tokenizer=tokenizer,
         digest=digest,

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import SidecarError
 
 if TYPE_CHECKING:
     from .base_model import BaseModel
+    from .base_models.packages import Say
     from .training.contract import TrainingEngine
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Base model, precision, device and training engine."""
-    parser.add_argument("--model", required=True, help="folder or hub id of the base model")
+    parser.add_argument("--model", required=True, help="folder, hub id, .gguf file or package:NAME")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "apprentice",
+                        help="folder for models that are fetched or converted")  # fmt: skip
     parser.add_argument("--threads", type=int, default=None, help="OpenMP threads for torch")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--device", default="cpu", help="where the base model lies: cpu, cuda, cuda:1")
@@ -25,8 +29,11 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chat-template-kwargs", type=_json_object, default={}, help="JSON, for every prompt")
 
 
-def load_engines(options: argparse.Namespace) -> tuple[BaseModel, TrainingEngine]:
-    """The base model and what trains it. Raises SidecarError where they do not fit each other or this machine."""
+def load_engines(options: argparse.Namespace, say: Say) -> tuple[BaseModel, TrainingEngine]:
+    """The base model and what trains it; `say` hears what takes time.
+
+    Raises SidecarError where they do not fit each other or this machine.
+    """
     from .training.engines import training_engine
 
     if options.quantization == "4bit" and options.training != "unsloth":
@@ -39,9 +46,11 @@ def load_engines(options: argparse.Namespace) -> tuple[BaseModel, TrainingEngine
     # Some engines change transformers when they are imported, which must come before a model is made of it.
     training = training_engine(options.training, load_in_4bit=options.quantization == "4bit")
     from .base_model import load_base
+    from .base_models.resolve import resolve_base
 
     base = load_base(
-        options.model,
+        resolve_base(options.model, options.cache, say),
+        name=options.model,
         dtype=options.dtype,
         threads=options.threads,
         device=options.device,

@@ -45,7 +45,7 @@ export interface LocalBackendOptions {
   readonly quantization?: '4bit' | 'none';
   /** What the registry does not know about the base model. */
   readonly model?: ModelOptions;
-  /** Default: 120 000. */
+  /** How long the sidecar may say nothing while it starts, milliseconds. Default: 120 000. */
   readonly startTimeoutMs?: number;
 }
 

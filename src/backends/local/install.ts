@@ -93,7 +93,7 @@ async function locate(options: EnvironmentOptions): Promise<Location> {
   return { folder, python, files, interpreter, complete: existsSync(join(folder, marker)) };
 }
 
-/** Where environments, and what was found out about this machine, are kept. */
+/** Where environments, base models and what was found out about this machine are kept. */
 export function cacheFolder(): string {
   const given = process.env['APPRENTICE_CACHE'];
   if (given !== undefined && given !== '') return given;

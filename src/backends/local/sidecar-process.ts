@@ -11,6 +11,7 @@ import { z } from 'zod';
 import { SidecarError } from '../../errors.ts';
 import { SidecarClient, type Health } from './client.ts';
 import type { TrainingEngineName } from './engines.ts';
+import { cacheFolder } from './install.ts';
 import { sidecarFolder } from './locations.ts';
 import type { Device } from './machine/plan.ts';
 import type { ModelSettings } from './models/registry.ts';
@@ -127,27 +128,31 @@ export class SidecarProcess {
 
 function spawn(options: SidecarStart, token: string) {
   const { python, threads } = options;
-  const child = execa(python, ['-m', 'apprentice_sidecar', ...sidecarArguments(options)], {
-    env: {
-      PYTHONPATH: join(sidecarFolder(), 'src'),
-      PYTHONUNBUFFERED: '1',
-      APPRENTICE_SIDECAR_TOKEN: token,
-      // A spinning barrier on shared cores waits for a thread that is not scheduled: 30 times slower.
-      OMP_WAIT_POLICY: 'PASSIVE',
-      OMP_NUM_THREADS: String(threads),
-      TOKENIZERS_PARALLELISM: 'false',
-      // So that torch counts GPUs as nvidia-smi does.
-      CUDA_DEVICE_ORDER: 'PCI_BUS_ID',
-      HF_HUB_DISABLE_TELEMETRY: '1',
+  const child = execa(
+    python,
+    ['-m', 'apprentice_sidecar', '--cache', cacheFolder(), ...sidecarArguments(options)],
+    {
+      env: {
+        PYTHONPATH: join(sidecarFolder(), 'src'),
+        PYTHONUNBUFFERED: '1',
+        APPRENTICE_SIDECAR_TOKEN: token,
+        // A spinning barrier on shared cores waits for a thread that is not scheduled: 30 times slower.
+        OMP_WAIT_POLICY: 'PASSIVE',
+        OMP_NUM_THREADS: String(threads),
+        TOKENIZERS_PARALLELISM: 'false',
+        // So that torch counts GPUs as nvidia-smi does.
+        CUDA_DEVICE_ORDER: 'PCI_BUS_ID',
+        HF_HUB_DISABLE_TELEMETRY: '1',
+      },
+      detached: true, // its own process group
+      cleanup: true,
+      stdin: 'pipe',
+      stdout: 'pipe',
+      stderr: 'pipe',
+      buffer: false,
+      reject: false,
     },
-    detached: true, // its own process group
-    cleanup: true,
-    stdin: 'pipe',
-    stdout: 'pipe',
-    stderr: 'pipe',
-    buffer: false,
-    reject: false,
-  });
+  );
   // Neither the child nor its pipes keep the host alive; the lifeline ends with the host.
   child.nodeChildProcess.unref();
   for (const pipe of [child.stdin, child.stdout, child.stderr]) unrefPipe(pipe);
@@ -198,7 +203,7 @@ async function waitUntilReady(child: Child, options: SidecarStart, tail: readonl
     const timer = setTimeout(() => {
       reject(
         failed(
-          `The sidecar was not ready after ${String(options.startTimeoutMs)} ms.`,
+          `The sidecar was not ready ${String(options.startTimeoutMs)} ms after its last sign of life.`,
           'Raise `startTimeoutMs`, or look at its log.',
         ),
       );
@@ -221,6 +226,7 @@ async function waitUntilReady(child: Child, options: SidecarStart, tail: readonl
         if (!parsed.success) continue;
         const event = parsed.data;
         if (event.event === 'progress') {
+          timer.refresh(); // a model that is fetched and converted first takes longer
           options.onProgress(event.stage === 'model' ? 'model' : 'start', event.message);
         } else if (event.event === 'ready') {
           settle();
