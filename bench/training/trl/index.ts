@@ -1,7 +1,8 @@
 /**
- * `npm run bench:trl [-- --cases a,b,c --repeats 5 --learning --file FILE]`: GRPO steps of the sidecar and of TRL on the
- * same models, prompts, group size and lengths, in turns on this machine; one JSON. A step generates the rollouts,
- * computes the loss and updates the adapter; ours also writes the adapter to disk, verifies it and serves it.
+ * `npm run bench:trl [-- --cases a,b,c --repeats 5 --trl-threads 2 --file FILE]`, or with `--learning`: GRPO steps of the
+ * sidecar and of TRL on the same models, prompts, group size and lengths, in turns on this machine; one JSON. A step
+ * generates the rollouts, computes the loss and updates the adapter; ours also writes the adapter to disk, verifies it
+ * and serves it.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     learning: { type: 'boolean', default: false },
     seeds: { type: 'string', default: '1,2,3' },
     steps: { type: 'string', default: '16' },
+    'trl-threads': { type: 'string' },
     smollm2: { type: 'string' },
     file: { type: 'string' },
   },
@@ -58,7 +60,14 @@ try {
   const speed = [];
   for (const name of values.learning ? [] : names)
     speed.push(
-      await measureSpeed({ name, model: await modelOf(name), programs, repeats: Number(values.repeats), say }),
+      await measureSpeed({
+        name,
+        model: await modelOf(name),
+        programs,
+        repeats: Number(values.repeats),
+        trlThreads: values['trl-threads'] === undefined ? undefined : Number(values['trl-threads']),
+        say,
+      }),
     );
   const learning = values.learning
     ? await compareLearning({

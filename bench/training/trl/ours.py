@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import torch
-from apprentice_sidecar.base_model import load_base
+from apprentice_sidecar.base_model import BaseModel, load_base
 from apprentice_sidecar.protocol import TrainingJobRequest, parse
 from apprentice_sidecar.serving.engine import Engine, Sequence
 from apprentice_sidecar.serving.sampling import SamplingSettings
@@ -113,6 +112,19 @@ def job(given: Work, groups: Any, step: int, folder: Path) -> tuple[TrainingJobR
     return parse(TrainingJobRequest, body), statistics.fmean(rewards)
 
 
+def take_step(base: BaseModel, engine: Engine, given: Work, step: int, folder: Path) -> dict[str, float]:
+    """Generates, trains and publishes; seconds by part, and the mean reward."""
+    clock = Clock()
+    adapter = None if step == 0 else f"bench@{step}"
+    groups = clock.time("generate", lambda: generate(engine, adapter, given, step))
+    request, mean = clock.time("train", lambda: job(given, groups, step, folder))
+    clock.time("train", lambda: list(run_job(base, request, "bench", lambda: False)))
+    clock.time("publish", lambda: engine.publish(f"bench@{step + 1}", folder / str(step + 1)).result())
+    if adapter is not None:
+        engine.retire(adapter).result()
+    return {**clock.seconds, "seconds": sum(clock.seconds.values()), "reward": mean}
+
+
 def main() -> None:
     """Takes steps until the driver ends."""
     given = work()
@@ -126,17 +138,7 @@ def main() -> None:
             turn = wait_for_turn()
             if turn is None:
                 break
-            clock = Clock()
-            adapter = None if step == 0 else f"bench@{step}"
-            groups = clock.time("generate", lambda adapter=adapter, step=step: generate(engine, adapter, given, step))
-            request, mean = clock.time("train", lambda groups=groups, step=step: job(given, groups, step, folder))
-            never = threading.Event()
-            clock.time("train", lambda request=request: list(run_job(base, request, "bench", never.is_set)))
-            published = f"bench@{step + 1}"
-            clock.time("publish", lambda one=published, step=step: engine.publish(one, folder / str(step + 1)).result())
-            if adapter is not None:
-                engine.retire(adapter).result()
-            answer(**clock.seconds, seconds=sum(clock.seconds.values()), reward=mean, peak_megabytes=peak_megabytes())
+            answer(**take_step(base, engine, given, step, folder), peak_megabytes=peak_megabytes())
     engine.close()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 MARK = "@result "
 GROUP = 8
 RANK, ALPHA = 8, 16
-LEARNING_RATE, BETAS, MAX_GRAD_NORM = 1e-3, (0.9, 0.999), 1.0
+LEARNING_RATE, BETAS, MAX_GRAD_NORM = 1e-2, (0.9, 0.999), 1.0
 
 
 @dataclass(frozen=True)

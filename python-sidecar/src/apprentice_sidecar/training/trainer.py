@@ -18,6 +18,7 @@ from ..loss import LossSettings, TokenBatch, policy_loss
 from ..packing import Pack, PackRow, pack_rows
 from ..protocol import Row, TrainingJobRequest
 from .contract import BuildPolicy
+from .threads import choose_threads
 from .transformers import build_policy
 
 #: Longer packs are not faster on a CPU and need more memory.
@@ -46,6 +47,8 @@ def run_job(
     """
     started = time.monotonic()
     _check_rows(base, request)
+    if base.device.type == "cpu":
+        choose_threads(int(base.model.config.hidden_size))
     trainer = _Trainer(base, request, build)
     steps = _gradient_steps(request, isolate=trainer.policy.isolates_rows)
     packed = sum(len(pack.token_ids) for packs in steps for pack in packs)

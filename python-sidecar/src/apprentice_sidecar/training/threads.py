@@ -1,0 +1,45 @@
+"""How many threads a training job uses, by measurement: a shared or throttled core can make two slower than one."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import torch
+
+#: Rows of the product that is timed; its other sides are the model's own.
+ROWS = 256
+#: The fastest of so many products counts, which a disturbance cannot make faster.
+TRIES = 3
+
+
+def choose_threads(width: int, *, most: int | None = None) -> int:
+    """Sets the fastest number of threads for products of `width` × `width` weights, for the calling thread; gives it.
+
+    Always sets one: a fresh thread begins with whatever another thread of the process has asked for last. Takes tens of
+    milliseconds. `most`: default `OMP_NUM_THREADS`, or all cores that this process may use.
+    """
+    highest = most or available_threads()
+    left, right = torch.ones(ROWS, width), torch.ones(width, width)
+    found = {threads: _seconds(left, right, threads) for threads in sorted({1, max(1, highest // 2), highest})}
+    best = min(found, key=lambda threads: found[threads])
+    torch.set_num_threads(best)
+    return best
+
+
+def available_threads() -> int:
+    """`OMP_NUM_THREADS` where it is a number, at most the cores that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(asked), cores) if asked.isdigit() and int(asked) > 0 else cores
+
+
+def _seconds(left: torch.Tensor, right: torch.Tensor, threads: int) -> float:
+    torch.set_num_threads(threads)
+    torch.mm(left, right)  # starts the threads
+    fastest = float("inf")
+    for _ in range(TRIES):
+        started = time.perf_counter()
+        torch.mm(left, right)
+        fastest = min(fastest, time.perf_counter() - started)
+    return fastest
