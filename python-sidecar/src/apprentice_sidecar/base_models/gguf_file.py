@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import struct
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ..errors import SidecarError
 from .packages import Say
+from .scratch import scratch_folder
 
 
 def convert_gguf(file: Path, cache: Path, say: Say) -> Path:
@@ -22,9 +21,7 @@ def convert_gguf(file: Path, cache: Path, say: Say) -> Path:
     if (folder / "config.json").exists():
         return folder
     say(f"Reading {file.name} and writing it as safetensors (once, about half a minute)")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".converting-"))
-    try:
+    with scratch_folder(folder.parent) as scratch:
         _write(file, scratch)
         try:
             scratch.replace(folder)
@@ -32,8 +29,6 @@ def convert_gguf(file: Path, cache: Path, say: Say) -> Path:
             # Another process was faster: its folder holds the same.
             if not (folder / "config.json").exists():
                 raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 

