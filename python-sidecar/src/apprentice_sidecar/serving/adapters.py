@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from ..base_model import BaseModel, fork_tree
 from ..checkpoints import AdapterCheckpoint, read_adapter
 from ..errors import SidecarError
+from .forward import Forward, Piece, TransformersForward, layer_shapes
+from .key_values import KeyValueStore
+from .lean import LeanForward, fits
+from .lora import lean_adapter
 
 #: Largest |served − trainer| in nats that a canary may show, by the precision of the base weights.
 CANARY_BOUNDS = {"float32": 1e-3, "bfloat16": 0.25}
@@ -40,11 +45,23 @@ class ServingTree:
         self._peft: Any = None
         self._active: str | None = None
         self._count = 0
+        #: PEFT's keys by name, of adapters that are served or about to be
+        self._keys: dict[str, str] = {}
         self.adapters: dict[str, ServedAdapter] = {}
+        self.dtype: torch.dtype = base.model.dtype
+        self.shapes = layer_shapes(self._run)
+        self._general = TransformersForward(self._run, base.model.config)
+        self._lean = LeanForward(base.model, packed=_packs(base)) if fits(base.model) else None
 
-    def forward(self, adapter: str | None, **inputs: Any) -> Any:
+    def route(self, adapter: str | None) -> Forward:
+        """What computes an adapter's rows: the lean forward, or the model's own code where that is not enough."""
+        if self._lean is not None and self._lean.serves(adapter):
+            return self._lean
+        return self._general
+
+    def _run(self, adapter: str | None, **inputs: Any) -> Any:
         """The causal model's output under `adapter` (`name@step`), or under the base model."""
-        self._activate(None if adapter is None else self.adapters[adapter].key)
+        self._activate(None if adapter is None else self._keys[adapter])
         return self._bare(**inputs)
 
     def publish(self, name: str, folder: Path) -> ServedAdapter:
@@ -68,16 +85,26 @@ class ServingTree:
         self._count += 1
         try:
             self._attach(key, checkpoint)
-            served = ServedAdapter(name, key, folder, checkpoint.digest, self._canary(key, checkpoint))
+            self._keys[name] = key
+            lean = None if self._lean is None else lean_adapter(self._bare, key, len(checkpoint.tensors))
+            if self._lean is not None and lean is not None:
+                self._lean.add(name, lean)
+            served = ServedAdapter(name, key, folder, checkpoint.digest, self._canary(name, checkpoint))
         except BaseException:
-            self._detach(key)
+            self._forget(name, key)
             raise
         self.adapters[name] = served
         return served
 
     def drop(self, name: str) -> None:
         """Frees the weights of a step that nothing uses any more."""
-        self._detach(self.adapters.pop(name).key)
+        self._forget(name, self.adapters.pop(name).key)
+
+    def _forget(self, name: str, key: str) -> None:
+        self._keys.pop(name, None)
+        if self._lean is not None:
+            self._lean.remove(name)
+        self._detach(key)
 
     def _activate(self, key: str | None) -> None:
         if key == self._active:
@@ -124,13 +151,13 @@ class ServingTree:
         else:
             self._bare, self._peft, self._active = fork_tree(self._base.model), None, None
 
-    def _canary(self, key: str, checkpoint: AdapterCheckpoint) -> dict[str, float]:
+    def _canary(self, name: str, checkpoint: AdapterCheckpoint) -> dict[str, float]:
         """Gaps between the served and the trainer's logprobs of the canary; refuses too large ones."""
         canary = checkpoint.manifest.get("canary")
         if not isinstance(canary, dict):
             raise _refused(checkpoint.folder, "its manifest has no canary")
         ids, first, wanted = canary["token_ids"], canary["first"], torch.tensor(canary["logprobs"])
-        served = (self._logprobs(key, ids, first) - wanted).abs()
+        served = (self._logprobs(name, ids, first) - wanted).abs()
         base = (self._logprobs(None, ids, first) - wanted).abs()
         report = {
             "tokens": float(len(wanted)),
@@ -151,11 +178,20 @@ class ServingTree:
         return report
 
     @torch.no_grad()
-    def _logprobs(self, key: str | None, ids: list[int], first: int) -> torch.Tensor:
-        self._activate(key)
-        logits = self._bare(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
-        logprobs = torch.log_softmax(logits[first - 1 : -1].float(), dim=-1)
-        return logprobs.gather(-1, torch.tensor(ids[first:])[:, None])[:, 0]
+    def _logprobs(self, adapter: str | None, ids: list[int], first: int) -> torch.Tensor:
+        """Logprobs of the tokens from `first` on, computed by what will serve them."""
+        store = KeyValueStore(self.shapes, self.dtype, rows=1)
+        store.ensure(len(ids))
+        piece = Piece(0, 0, ids[:-1], adapter)
+        logits = self.route(adapter).prefill(store, [piece], torch.arange(first - 1, len(ids) - 1))
+        return torch.log_softmax(logits, dim=-1).gather(-1, torch.tensor(ids[first:])[:, None])[:, 0]
+
+
+def _packs(base: BaseModel) -> bool:
+    """Whether a copy of the weights in oneDNN's layout pays: it is made for x86, and for float32 measured to be faster."""
+    return (
+        base.dtype == "float32" and platform.machine() in ("x86_64", "AMD64") and torch.backends.mkldnn.is_available()
+    )
 
 
 def _refused(folder: Path, why: str) -> SidecarError:

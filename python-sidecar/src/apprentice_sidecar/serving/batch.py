@@ -1,54 +1,22 @@
-"""A decoding batch with a KV cache that sequences join and leave, and a cache of prefixes for later turns.
-
-Columns of the cache that a row does not use are masked, wherever they are: a row's positions are counted by its own
-tokens, so the padding never shows in its numbers.
-"""
+"""The decoding batch: sequences of all adapters, each in its row of the store, which join and leave between tokens."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from ..packing import common_prefix
+from .forward import Forward, Piece, Rows
+from .key_values import KeyValueStore, LayerShape
+from .prefixes import BLOCK, PrefixBudget, PrefixCache
 
-#: Keys and values of one sequence: per layer two tensors, heads × length × width.
-KeyValues = list[tuple[Tensor, Tensor]]
-Forward = Callable[..., Any]
-
-
-class PrefixCache:
-    """The latest sequences with their keys and values; finds the longest known beginning of a prompt."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._entries: OrderedDict[tuple[int, ...], KeyValues] = OrderedDict()
-
-    def put(self, ids: list[int], values: KeyValues) -> None:
-        """Remembers a sequence; the one that was used longest ago goes."""
-        key = tuple(ids)
-        self._entries[key] = values
-        self._entries.move_to_end(key)
-        if len(self._entries) > self._capacity:
-            self._entries.popitem(last=False)
-
-    def find(self, ids: list[int]) -> tuple[int, KeyValues | None]:
-        """Length of the longest known beginning, at most all but the last token, and its keys and values."""
-        best: tuple[int, tuple[int, ...] | None] = (0, None)
-        for known in reversed(self._entries):
-            length = common_prefix(known, ids, len(ids) - 1)
-            if length > best[0]:
-                best = (length, known)
-        length, key = best
-        if key is None:
-            return 0, None
-        self._entries.move_to_end(key)
-        return length, [(k[:, :length], v[:, :length]) for k, v in self._entries[key]]
+#: Tokens of prompts that one forward pass takes at most: bounds the memory of attention masks and activations.
+PREFILL_TOKENS = 512
+#: Bytes of keys and values kept for later turns, over all adapters.
+PREFIX_BYTES = 512 * 1024 * 1024
 
 
 @dataclass
@@ -56,112 +24,182 @@ class Slot:
     """One sequence in the batch; `owner` is whatever the engine attaches."""
 
     ids: list[int]
+    adapter: str | None
     owner: Any
 
 
 class Batch:
-    """Sequences on one adapter that are decoded together."""
+    """Rows 0 to len(slots) − 1 of the store are in use. `route` says which forward serves an adapter."""
 
-    def __init__(self, forward: Forward, prefixes: PrefixCache) -> None:
-        self._forward = forward
-        self._prefixes = prefixes
+    def __init__(
+        self,
+        route: Callable[[str | None], Forward],
+        shapes: list[LayerShape],
+        dtype: torch.dtype,
+        *,
+        rows: int,
+        prefix_bytes: int = PREFIX_BYTES,
+    ) -> None:
+        self._route = route
+        self._store = KeyValueStore(shapes, dtype, rows)
+        self._budget = PrefixBudget(prefix_bytes)
+        self._prefixes: dict[str | None, PrefixCache] = {}
         self.slots: list[Slot] = []
-        self._cache: Any = None
-        #: which columns of the cache each row uses, B × C
-        self._mask = torch.zeros(0, 0, dtype=torch.bool)
+        self._parts: list[tuple[Forward, Rows, list[str | None]]] = []
 
     def join(self, slots: list[Slot]) -> Tensor:
-        """Adds sequences with their prompts; gives the logits after each prompt, rows of `slots` × V."""
-        found = [self._prefixes.find(slot.ids) for slot in slots]
-        cache, past = _stack([values for _, values in found])
-        rest = [slot.ids[length:] for slot, (length, _) in zip(slots, found, strict=True)]
-        width = max(len(ids) for ids in rest)
-        ids = torch.zeros(len(slots), width, dtype=torch.long)
-        positions = torch.zeros(len(slots), width, dtype=torch.long)
-        used = torch.zeros(len(slots), width, dtype=torch.bool)
-        for row, (new, (length, _)) in enumerate(zip(rest, found, strict=True)):
-            start = width - len(new)
-            ids[row, start:] = torch.tensor(new)
-            positions[row, start:] = torch.arange(length, length + len(new))
-            used[row, start:] = True
-        mask = torch.cat([past, used], dim=1)
-        output = self._forward(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=mask.long(),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        new = _unstack(cache, mask)
-        for slot, values in zip(slots, new, strict=True):
-            self._prefixes.put(slot.ids, values)
-        if self.slots:
-            new = [*_unstack(self._cache, self._mask), *new]
+        """Adds sequences with their prompts; gives the logits after each prompt, rows of `slots` × V.
+
+        Equal prompts are computed once; a prompt that begins as another one of the same call waits for its blocks.
+        """
+        first = len(self.slots)
+        self._store.ensure(max(len(slot.ids) for slot in slots))
+        logits: dict[_Key, tuple[int, Tensor]] = {}
+        try:
+            left = _distinct(slots)
+            while left:
+                wave = self._independent(slots, left)
+                entries = [(first + place, slots[place]) for place in wave]
+                for place, row_logits in zip(wave, self._prefill(entries), strict=True):
+                    logits[_key(slots[place])] = (first + place, row_logits)
+                left = [place for place in left if place not in wave]
+            for place, slot in enumerate(slots):
+                source, _ = logits[_key(slot)]
+                if source != first + place:
+                    self._store.copy_row(source, first + place)
+        except BaseException:
+            for row in range(first, first + len(slots)):
+                self._store.clear(row)
+            raise
         self.slots = [*self.slots, *slots]
-        self._cache, self._mask = _stack(new)
-        return output.logits[:, -1].float()
+        self._regroup()
+        return torch.stack([logits[_key(slot)][1] for slot in slots])
 
     def step(self, tokens: list[int]) -> Tensor:
         """Appends one token to each sequence; gives the logits after it, B × V."""
-        positions = [len(slot.ids) for slot in self.slots]
-        for slot, token in zip(self.slots, tokens, strict=True):
+        store = self._store
+        store.ensure(max(store.lengths) + 1)
+        fed = torch.tensor(tokens)
+        if len(self._parts) == 1:
+            forward, rows, names = self._parts[0]
+            logits = forward.decode(store, rows, fed, names)
+        else:
+            parts = [forward.decode(store, rows, fed[rows], names) for forward, rows, names in self._parts]
+            logits = parts[0].new_empty(len(tokens), parts[0].shape[-1])
+            for part, (_, rows, _) in zip(parts, self._parts, strict=True):
+                logits[rows] = part
+        for row, (slot, token) in enumerate(zip(self.slots, tokens, strict=True)):
             slot.ids.append(token)
-        one = torch.ones(len(self.slots), 1, dtype=torch.bool)
-        self._mask = torch.cat([self._mask, one], dim=1)
-        output = self._forward(
-            input_ids=torch.tensor(tokens)[:, None],
-            position_ids=torch.tensor(positions)[:, None],
-            attention_mask=self._mask.long(),
-            past_key_values=self._cache,
-            use_cache=True,
-        )
-        return output.logits[:, -1].float()
+            store.commit(row, store.lengths[row] + 1)
+        return logits
 
     def leave(self, rows: list[int]) -> None:
-        """Takes rows out; what they computed stays known for later turns."""
-        values = _unstack(self._cache, self._mask)
-        for row in rows:
+        """Takes rows out; what they computed stays known for later turns. The last rows move into the gaps."""
+        for row in sorted(rows, reverse=True):
+            slot = self.slots[row]
             # The last sampled token was never fed: its keys and values are not there.
-            length = values[row][0][0].shape[1]
-            self._prefixes.put(self.slots[row].ids[:length], values[row])
-        gone = set(rows)
-        kept = [row for row in range(len(self.slots)) if row not in gone]
-        self.slots = [self.slots[row] for row in kept]
-        if kept:
-            self._cache, self._mask = _stack([values[row] for row in kept])
-        else:
-            self._cache, self._mask = None, torch.zeros(0, 0, dtype=torch.bool)
+            self._remember(row, slot)
+            last = len(self.slots) - 1
+            if row != last:
+                self._store.copy_row(last, row)
+                self.slots[row] = self.slots[last]
+            self._store.clear(last)
+            self.slots.pop()
+        if not self.slots:
+            self._store.release()
+        self._regroup()
+
+    def forget(self, adapter: str | None) -> None:
+        """Drops the prefixes of an adapter that is no longer served."""
+        cache = self._prefixes.pop(adapter, None)
+        if cache is not None:
+            cache.forget()
+
+    def _prefill(self, entries: list[tuple[int, Slot]]) -> list[Tensor]:
+        """Computes prompts into their rows; the logits after each."""
+        work: list[tuple[int, Slot, int]] = []
+        for row, slot in entries:
+            known = 0
+            for block in self._cache(slot.adapter).find(slot.ids):
+                self._store.write(row, known, block)
+                known += BLOCK
+            self._store.commit(row, known)
+            work.append((row, slot, known))
+        logits: dict[int, Tensor] = {}
+        lengths = {row: len(slot.ids) for row, slot in entries}
+        for forward, pieces, ends in self._passes(work):
+            wanted = torch.tensor(ends, dtype=torch.long)
+            found = forward.prefill(self._store, pieces, wanted)
+            for piece in pieces:
+                self._store.commit(piece.row, piece.start + len(piece.ids))
+            done = [piece.row for piece in pieces if self._store.lengths[piece.row] == lengths[piece.row]]
+            logits |= zip(done, found, strict=True)
+        for row, slot in entries:
+            self._remember(row, slot)
+        return [logits[row] for row, _ in entries]
+
+    def _independent(self, slots: list[Slot], places: list[int]) -> list[int]:
+        """Those of `places` whose next unknown block no other one before it begins with."""
+        chosen: dict[_Key, int] = {}
+        for place in places:
+            slot = slots[place]
+            known = self._cache(slot.adapter).known(slot.ids)
+            chosen.setdefault((slot.adapter, tuple(slot.ids[: known + BLOCK])), place)
+        return list(chosen.values())
+
+    def _passes(self, work: list[tuple[int, Slot, int]]) -> list[tuple[Forward, list[Piece], list[int]]]:
+        """Cuts prompts into forward passes; with each the places, in its tokens, of the prompts' last ones."""
+        passes: list[tuple[Forward, list[Piece], list[int]]] = []
+        room, current = 0, None
+        for row, slot, known in work:
+            forward = self._route(slot.adapter)
+            start = known
+            while start < len(slot.ids):
+                if room == 0 or current is not forward:
+                    passes.append((forward, [], []))
+                    room, current = PREFILL_TOKENS, forward
+                end = min(len(slot.ids), start + room)
+                _, pieces, ends = passes[-1]
+                pieces.append(Piece(row, start, slot.ids[start:end], slot.adapter))
+                room -= end - start
+                if end == len(slot.ids):
+                    ends.append(PREFILL_TOKENS - room - 1)
+                start = end
+        return passes
+
+    def _remember(self, row: int, slot: Slot) -> None:
+        length = self._store.lengths[row]
+        ids = slot.ids[:length]
+        cache = self._cache(slot.adapter)
+        known = cache.known(ids)
+        whole = length - length % BLOCK
+        blocks = [self._store.read(row, start, start + BLOCK) for start in range(known, whole, BLOCK)]
+        cache.put(ids, known, blocks)
+
+    def _cache(self, adapter: str | None) -> PrefixCache:
+        return self._prefixes.setdefault(adapter, PrefixCache(self._budget))
+
+    def _regroup(self) -> None:
+        routes = [self._route(slot.adapter) for slot in self.slots]
+        forwards = list(dict.fromkeys(routes))
+        if len(forwards) <= 1:
+            names = [slot.adapter for slot in self.slots]
+            self._parts = [(one, slice(0, len(names)), names) for one in forwards]
+            return
+        self._parts = []
+        for forward in forwards:
+            rows = [row for row, one in enumerate(routes) if one is forward]
+            self._parts.append((forward, torch.tensor(rows), [self.slots[row].adapter for row in rows]))
 
 
-def _stack(rows: Sequence[KeyValues | None]) -> tuple[Any, Tensor]:
-    """A left-padded cache of the rows and the mask (B × C) of the columns that they use."""
-    cache = DynamicCache()
-    lengths = [0 if values is None else values[0][0].shape[1] for values in rows]
-    width = max(lengths)
-    mask = torch.zeros(len(rows), width, dtype=torch.bool)
-    for row, length in enumerate(lengths):
-        mask[row, width - length :] = True
-    sample = next((values for values in rows if values is not None), None)
-    if sample is None or width == 0:
-        return cache, mask[:, :0]
-    for layer, (keys, _) in enumerate(sample):
-        pair = []
-        for which in (0, 1):
-            heads, _, size = sample[layer][which].shape
-            stacked = keys.new_zeros(len(rows), heads, width, size)
-            for row, values in enumerate(rows):
-                if values is not None:
-                    stacked[row, :, width - lengths[row] :] = values[layer][which]
-            pair.append(stacked)
-        cache.update(pair[0], pair[1], layer)
-    return cache, mask
+#: Prompts with the same key have the same keys and values.
+_Key = tuple[str | None, tuple[int, ...]]
 
 
-def _unstack(cache: Any, mask: Tensor) -> list[KeyValues]:
-    """Keys and values of each row, without the columns that it does not use."""
-    rows: list[KeyValues] = [[] for _ in range(len(mask))]
-    for layer in cache.layers:
-        for row, used in enumerate(mask):
-            rows[row].append((layer.keys[row][:, used].clone(), layer.values[row][:, used].clone()))
-    return rows
+def _key(slot: Slot) -> _Key:
+    return slot.adapter, tuple(slot.ids)
+
+
+def _distinct(slots: list[Slot]) -> list[int]:
+    """Places of the first of each group of equal prompts."""
+    return list({_key(slot): place for place, slot in reversed(list(enumerate(slots)))}.values())[::-1]

@@ -18,16 +18,15 @@ import torch
 from ..base_model import BaseModel
 from ..errors import SidecarError
 from .adapters import ServedAdapter, ServingTree
-from .batch import Batch, PrefixCache, Slot
+from .batch import Batch, Slot
 from .grammar import Grammar
 from .sampling import SamplingSettings, sample
+from .threads import ThreadChoice
 
 #: Sequences that are decoded together; more wait.
 MAX_BATCH = 64
 #: How long an idle engine waits for company after a first request, seconds.
 GATHER_SECONDS = 0.002
-#: Sequences whose keys and values are kept for later turns, per adapter.
-PREFIXES = 256
 
 T = TypeVar("T")
 
@@ -58,9 +57,9 @@ class Engine:
         self._wake = threading.Condition()
         self._waiting: deque[Sequence] = deque()
         self._commands: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._batches: dict[str | None, Batch] = {}
-        self._prefixes: dict[str | None, PrefixCache] = {}
+        self._batch = self._new_batch()
         self._retired: set[str] = set()
+        self._threads = ThreadChoice()
         self._open = True
         self.generated = 0
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
@@ -78,7 +77,7 @@ class Engine:
     @property
     def running(self) -> int:
         """Sequences being decoded."""
-        return sum(len(batch.slots) for batch in list(self._batches.values()))
+        return len(self._batch.slots)
 
     @property
     def waiting(self) -> int:
@@ -149,8 +148,7 @@ class Engine:
                 continue
             self._run_commands()
             self._admit()
-            for adapter in list(self._batches):
-                self._decode(adapter)
+            self._decode()
             self._drop_retired()
 
     def _wait_for_work(self) -> bool:
@@ -173,18 +171,17 @@ class Engine:
             except Exception as error:  # handed to the caller
                 future.set_exception(error)
 
+    def _new_batch(self) -> Batch:
+        return Batch(self._tree.route, self._tree.shapes, self._tree.dtype, rows=MAX_BATCH)
+
     def _admit(self) -> None:
-        fresh: dict[str | None, list[Sequence]] = {}
+        fresh: list[Sequence] = []
         with self._wake:
-            room = MAX_BATCH - self.running
-            while self._waiting and room > 0:
-                sequence = self._waiting.popleft()
-                fresh.setdefault(sequence.adapter, []).append(sequence)
-                room -= 1
-        for adapter, sequences in fresh.items():
-            live = [one for one in sequences if not self._ended_early(one)]
-            if live:
-                self._prefill(adapter, live)
+            while self._waiting and self.running + len(fresh) < MAX_BATCH:
+                fresh.append(self._waiting.popleft())
+        live = [one for one in fresh if not self._ended_early(one)]
+        if live:
+            self._prefill(live)
 
     def _ended_early(self, sequence: Sequence) -> bool:
         if sequence.cancelled.is_set():
@@ -192,37 +189,36 @@ class Engine:
             return True
         return False
 
-    def _prefill(self, adapter: str | None, sequences: list[Sequence]) -> None:
-        batch = self._batches.get(adapter)
-        if batch is None:
-            prefixes = self._prefixes.setdefault(adapter, PrefixCache(PREFIXES))
-            batch = Batch(lambda **inputs: self._tree.forward(adapter, **inputs), prefixes)
-            self._batches[adapter] = batch
+    def _prefill(self, sequences: list[Sequence]) -> None:
+        first = self.running
+        self._threads.most()
         try:
-            logits = batch.join([Slot(list(one.prompt), one) for one in sequences])
+            logits = self._batch.join([Slot(list(one.prompt), one.adapter, one) for one in sequences])
         except Exception as error:  # one bad prompt must not take the engine down
             traceback.print_exc()
-            self._fail(adapter, error, sequences)
+            for sequence in sequences:
+                sequence.on_end(error)
             return
-        self._take(batch, logits, list(range(len(batch.slots) - len(sequences), len(batch.slots))))
+        self._take(logits, list(range(first, first + len(sequences))))
 
-    def _decode(self, adapter: str | None) -> None:
-        batch = self._batches[adapter]
-        gone = [row for row, slot in enumerate(batch.slots) if slot.owner.cancelled.is_set()]
-        self._end(batch, gone)
-        if not batch.slots:
-            del self._batches[adapter]
+    def _decode(self) -> None:
+        self._end([row for row, slot in enumerate(self._batch.slots) if slot.owner.cancelled.is_set()])
+        if not self._batch.slots:
             return
+        rows, started = self.running, time.perf_counter()
+        self._threads.begin(rows)
         try:
-            logits = batch.step([slot.owner.pending for slot in batch.slots])
-            self._take(batch, logits, list(range(len(batch.slots))))
+            logits = self._batch.step([slot.owner.pending for slot in self._batch.slots])
         except Exception as error:  # reported to every request of the batch
             traceback.print_exc()
-            self._fail(adapter, error, [])
+            self._fail(error)
+            return
+        self._threads.end(rows, time.perf_counter() - started)
+        self._take(logits, list(range(len(self._batch.slots))))
 
-    def _take(self, batch: Batch, logits: torch.Tensor, rows: list[int]) -> None:
+    def _take(self, logits: torch.Tensor, rows: list[int]) -> None:
         """Samples the next token of `rows` from their logits; ends those that are done."""
-        owners: list[Any] = [batch.slots[row].owner for row in rows]
+        owners: list[Sequence] = [self._batch.slots[row].owner for row in rows]
         masks = [None if owner.grammar is None else owner.grammar.allowed() for owner in owners]
         tokens, logprobs = sample(logits, [owner.sampling for owner in owners], masks)
         done: list[int] = []
@@ -231,31 +227,33 @@ class Engine:
                 owner.grammar.consume(token)
             owner.pending = token
             owner.made += 1
-            self.generated += 1
             if not owner.on_token(token, logprob) or owner.made >= owner.max_tokens:
                 done.append(row)
-        self._end(batch, done)
+        self.generated += len(rows)
+        self._end(done)
 
-    def _end(self, batch: Batch, rows: list[int]) -> None:
+    def _end(self, rows: list[int]) -> None:
         if not rows:
             return
-        owners = [batch.slots[row].owner for row in rows]
-        batch.leave(rows)
+        owners: list[Sequence] = [self._batch.slots[row].owner for row in rows]
+        self._batch.leave(rows)
         for owner in owners:
             owner.on_end(None)
 
-    def _fail(self, adapter: str | None, error: Exception, also: list[Sequence]) -> None:
-        batch = self._batches.pop(adapter)
-        self._prefixes.pop(adapter, None)
-        owners = {id(owner): owner for owner in [*(slot.owner for slot in batch.slots), *also]}
-        for owner in owners.values():
+    def _fail(self, error: Exception) -> None:
+        """Gives up what is being decoded, and whatever the failure may have left half written."""
+        owners: list[Sequence] = [slot.owner for slot in self._batch.slots]
+        self._batch = self._new_batch()
+        for owner in owners:
             owner.on_end(error)
 
     def _drop_retired(self) -> None:
         for name in list(self._retired):
-            busy = name in self._batches or any(one.adapter == name for one in list(self._waiting))
+            busy = any(slot.adapter == name for slot in self._batch.slots) or any(
+                one.adapter == name for one in list(self._waiting)
+            )
             if not busy:
                 with torch.inference_mode(False):
                     self._tree.drop(name)
-                self._prefixes.pop(name, None)
+                self._batch.forget(name)
                 self._retired.discard(name)

@@ -1,4 +1,4 @@
-"""Draws the next tokens of a batch, each row by its own settings."""
+"""Draws the next tokens of a batch, each row by its own settings, all rows at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+#: Below this temperature a row is greedy.
+COLDEST = 1e-5
+#: Ids are drawn in two stages, a block of this many and then one in it: exact sums of few numbers, one pass over all.
+BLOCK = 256
 
 
 @dataclass
@@ -15,11 +20,6 @@ class SamplingSettings:
     temperature: float = 1.0
     top_p: float = 1.0
     generator: torch.Generator | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the row is sampled from the model's own distribution with the shared generator."""
-        return self.temperature == 1.0 and self.top_p == 1.0 and self.generator is None
 
 
 def seeded(seed: int | None, number: int, device: torch.device) -> torch.Generator | None:
@@ -35,24 +35,68 @@ def sample(logits: Tensor, rows: list[SamplingSettings], allowed: list[Tensor | 
     `logits`: B × V, float32. `allowed`: per row a mask (V) of the ids that its grammar permits, or None. The
     log-probabilities are of the raw distribution: before temperature, top_p and grammar.
     """
-    logprobs = torch.log_softmax(logits, dim=-1)
-    if all(row.is_plain for row in rows) and all(mask is None for mask in allowed):
-        chosen = torch.multinomial(logprobs.exp(), 1)[:, 0]
-    else:
-        picks = [_sample_row(logits[i], row, mask) for i, (row, mask) in enumerate(zip(rows, allowed, strict=True))]
-        chosen = torch.stack(picks)
-    picked = logprobs.gather(-1, chosen[:, None])[:, 0]
+    peak = logits.amax(dim=-1, keepdim=True)
+    weights = (logits - peak).exp_()
+    # In double precision, as half of the digits of a single-precision sum over a large vocabulary are lost.
+    totals = _block_sums(weights).sum(dim=-1, dtype=torch.float64)
+    chosen = _choose(logits, weights, rows, allowed)
+    picked = logits.gather(-1, chosen[:, None])[:, 0].double() - peak[:, 0].double() - totals.log()
     return chosen.tolist(), picked.tolist()
 
 
-def _sample_row(logits: Tensor, settings: SamplingSettings, allowed: Tensor | None) -> Tensor:
-    if allowed is not None:
-        logits = logits.masked_fill(~allowed, float("-inf"))
-    if settings.temperature < 1e-5:
-        return logits.argmax()
-    probabilities = torch.softmax(logits / settings.temperature, dim=-1)
-    if settings.top_p < 1.0:
-        ordered, order = probabilities.sort(descending=True)
-        beyond = ordered.cumsum(0) - ordered >= settings.top_p
-        probabilities = probabilities.index_fill(0, order[beyond], 0.0)
-    return torch.multinomial(probabilities, 1, generator=settings.generator)[0]
+def _choose(logits: Tensor, weights: Tensor, rows: list[SamplingSettings], allowed: list[Tensor | None]) -> Tensor:
+    restricted = [place for place, mask in enumerate(allowed) if mask is not None]
+    if restricted:
+        masks = torch.stack([mask for mask in allowed if mask is not None])
+        logits = logits.index_put((torch.tensor(restricted),), logits[restricted].masked_fill(~masks, float("-inf")))
+    cold = torch.tensor([row.temperature < COLDEST for row in rows])
+    if bool(cold.all()):
+        return logits.argmax(dim=-1)
+    if restricted or any(row.temperature != 1.0 for row in rows):
+        temperatures = torch.tensor([1.0 if row.temperature < COLDEST else row.temperature for row in rows])
+        weights = torch.softmax(logits / temperatures[:, None], dim=-1)
+    nuclear = [place for place, row in enumerate(rows) if row.top_p < 1.0]
+    if nuclear:
+        tops = torch.tensor([rows[place].top_p for place in nuclear])
+        weights = weights.index_put((torch.tensor(nuclear),), _nucleus(weights[nuclear], tops))
+    drawn = _draw(weights, _uniform(rows))
+    return torch.where(cold, logits.argmax(dim=-1), drawn) if bool(cold.any()) else drawn
+
+
+def _nucleus(weights: Tensor, tops: Tensor) -> Tensor:
+    """Without the ids that the likeliest ones, which together reach `tops`, leave out."""
+    ordered, order = (weights / weights.sum(dim=-1, keepdim=True)).sort(dim=-1, descending=True)
+    beyond = ordered.cumsum(dim=-1) - ordered >= tops[:, None]
+    return weights.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), 0.0)
+
+
+def _uniform(rows: list[SamplingSettings]) -> Tensor:
+    """A number in [0, 1) for each row, from its own generator where it has one."""
+    numbers = torch.rand(len(rows), dtype=torch.float64)
+    for place, row in enumerate(rows):
+        if row.generator is not None:
+            numbers[place] = torch.rand((), dtype=torch.float64, generator=row.generator)
+    return numbers
+
+
+def _draw(weights: Tensor, uniform: Tensor) -> Tensor:
+    """Ids drawn in proportion to `weights` (B × V), by inverting their cumulative sums."""
+    sums = _block_sums(weights).double().cumsum(dim=-1)
+    target = uniform[:, None] * sums[:, -1:]
+    block = torch.searchsorted(sums, target, right=True).clamp_(max=sums.shape[-1] - 1)
+    before = torch.where(block > 0, sums.gather(-1, (block - 1).clamp_(min=0)), 0.0)
+    places = block * BLOCK + torch.arange(BLOCK)
+    inside = weights.gather(-1, places.clamp(max=weights.shape[-1] - 1)).double()
+    inside = inside.masked_fill_(places >= weights.shape[-1], 0.0).cumsum(dim=-1)
+    # Rounding may put the target at the block's very end: the last id with any weight is meant then.
+    target = torch.minimum(target - before, inside[:, -1:].nextafter(torch.zeros((), dtype=torch.float64)))
+    return (block * BLOCK + torch.searchsorted(inside, target, right=True))[:, 0]
+
+
+def _block_sums(weights: Tensor) -> Tensor:
+    """Sums of blocks of ids, B × blocks."""
+    whole = weights.shape[-1] // BLOCK * BLOCK
+    sums = weights[:, :whole].unflatten(-1, (-1, BLOCK)).sum(dim=-1) if whole else weights[:, :0]
+    if whole == weights.shape[-1]:
+        return sums
+    return torch.cat([sums, weights[:, whole:].sum(dim=-1, keepdim=True)], dim=-1)

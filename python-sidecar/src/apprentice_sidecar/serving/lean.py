@@ -1,0 +1,267 @@
+"""A lean forward for models of the Llama and Qwen shape: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+
+It computes what transformers computes (tests compare the two), without its overhead for each layer. Projections that read
+the same input are one matrix; on CPUs where oneDNN multiplies few rows faster with its own memory layout, matrices are
+kept in it. Rows of several adapters and of the base model run together: an adapter's matrices meet its rows alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .forward import Piece, Rows
+from .key_values import KeyValueStore
+from .lora import LeanAdapter, LoraPair
+
+#: Architectures whose decoder layers are what this forward computes.
+ARCHITECTURES = frozenset({"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
+#: Numbers in a matrix from which oneDNN's layout pays; below, its fixed cost for a call is more than it saves.
+PACK_FROM = 1 << 17
+#: Kinds of rotary positions whose frequencies do not depend on the length of the text.
+_FIXED_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
+
+Attend = Callable[[int, Tensor], Tensor]
+#: Adapters of the rows: the rows (None: all of them) and the adapter.
+Groups = list[tuple[Tensor | None, LeanAdapter]]
+
+
+class Linear:
+    """One or more projections of the same input, as one matrix. `packed`: in oneDNN's layout, which is a copy."""
+
+    def __init__(self, modules: Sequence[Any], *, packed: bool) -> None:
+        weights = [module.weight for module in modules]
+        weight = weights[0] if len(weights) == 1 else torch.cat(weights)
+        biases = [module.bias for module in modules if module.bias is not None]
+        self._bias = torch.cat(biases) if biases else None
+        self._packed = packed and weight.numel() >= PACK_FROM
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach()) if self._packed else weight
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._packed:
+            return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+        return F.linear(x, self._weight, self._bias)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    before_attention: Tensor
+    qkv: Linear
+    query_norm: Tensor | None
+    key_norm: Tensor | None
+    output: Linear
+    before_mlp: Tensor
+    gate_up: Linear
+    down: Linear
+
+
+def fits(model: Any) -> bool:
+    """Whether this forward computes the same as the model's own."""
+    config = model.config
+    rope = getattr(config, "rope_parameters", None) or {}
+    types = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return (
+        type(model).__name__ in ARCHITECTURES
+        and config.hidden_act == "silu"
+        and rope.get("rope_type", "default") in _FIXED_ROPE
+        and types == {"full_attention"}
+    )
+
+
+class LeanForward:
+    """See the module. `packed`: whether large matrices are copied into oneDNN's layout."""
+
+    def __init__(self, model: Any, *, packed: bool) -> None:
+        config = model.config
+        self._adapters: dict[str, LeanAdapter] = {}
+        self._heads = int(config.num_attention_heads)
+        self._groups = self._heads // int(config.num_key_value_heads)
+        self._width = int(getattr(config, "head_dim", None) or config.hidden_size // self._heads)
+        self._kv_heads = int(config.num_key_value_heads)
+        self._eps = float(config.rms_norm_eps)
+        self._floor = self._eps * int(config.hidden_size)
+        self._embedding: Tensor = model.model.embed_tokens.weight
+        self._rotary = model.model.rotary_emb
+        self._cos, self._sin = torch.empty(0), torch.empty(0)
+        self._final_norm: Tensor = _scaled(model.model.norm.weight)
+        self._head = Linear([model.lm_head], packed=packed)
+        self._layers = [_layer(layer, packed) for layer in model.model.layers]
+        self._known_groups: tuple[tuple[str | None, ...], Groups] = ((), [])
+
+    def serves(self, adapter: str | None) -> bool:
+        """Whether rows may name this adapter; the base model always."""
+        return adapter is None or adapter in self._adapters
+
+    def add(self, name: str, adapter: LeanAdapter) -> None:
+        """Makes an adapter known."""
+        self._adapters[name] = adapter
+
+    def remove(self, name: str) -> None:
+        """Frees an adapter that no row uses."""
+        self._adapters.pop(name, None)
+        self._known_groups = ((), [])
+
+    def prefill(self, store: KeyValueStore, pieces: Sequence[Piece], wanted: Tensor) -> Tensor:
+        """See `Forward`."""
+        ids = torch.tensor([token for piece in pieces for token in piece.ids])
+        positions = torch.cat([torch.arange(piece.start, piece.start + len(piece.ids)) for piece in pieces])
+        rows = torch.tensor([piece.row for piece in pieces for _ in piece.ids])
+        places = store.places(0, rows, positions)
+        masks = [_causal(piece.start, len(piece.ids), self._groups, store.mask.dtype) for piece in pieces]
+        names = [piece.adapter for piece in pieces for _ in piece.ids]
+
+        def attend(layer: int, qkv: Tensor) -> Tensor:
+            self._write(store, layer, places, qkv)
+            outputs: list[Tensor] = []
+            offset = 0
+            for piece, mask in zip(pieces, masks, strict=True):
+                count = len(piece.ids)
+                mine = qkv[offset : offset + count, : self._heads * self._width]
+                offset += count
+                queries = mine.view(count, self._kv_heads, self._groups, self._width).permute(1, 2, 0, 3)
+                keys, values = store.keys_values(layer, slice(piece.row, piece.row + 1), piece.start + count)
+                output = F.scaled_dot_product_attention(
+                    queries.reshape(1, self._kv_heads, self._groups * count, self._width), keys, values, attn_mask=mask
+                )
+                output = output.view(self._kv_heads, self._groups, count, self._width).permute(2, 0, 1, 3)
+                outputs.append(output.reshape(count, -1))
+            return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+        hidden = self._run(ids, positions, attend, self._grouped(names))
+        return self._logits(hidden.index_select(0, wanted))
+
+    def decode(self, store: KeyValueStore, rows: Rows, tokens: Tensor, adapters: Sequence[str | None]) -> Tensor:
+        """See `Forward`."""
+        numbers = torch.arange(store.mask.shape[0])[rows]
+        positions = torch.tensor(store.lengths)[rows]
+        places = store.places(0, numbers, positions)
+        length = int(positions.max()) + 1
+        mask = store.mask[rows, :length].index_put((torch.arange(len(tokens)), positions), store.mask.new_zeros(()))
+        mask = mask[:, None, None]
+        shape = (len(tokens), self._kv_heads, self._groups, self._width)
+
+        def attend(layer: int, qkv: Tensor) -> Tensor:
+            self._write(store, layer, places, qkv)
+            keys, values = store.keys_values(layer, rows, length)
+            # The queries that share a head of keys take the place of a sequence: nothing is repeated.
+            queries = qkv[:, : self._heads * self._width].view(shape)
+            output = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+            return output.reshape(len(tokens), -1)
+
+        names = tuple(adapters)
+        if names != self._known_groups[0]:
+            self._known_groups = (names, self._grouped(names))
+        return self._logits(self._run(tokens, positions, attend, self._known_groups[1]))
+
+    def _write(self, store: KeyValueStore, layer: int, places: Tensor, qkv: Tensor) -> None:
+        new = qkv[:, self._heads * self._width :].reshape(-1, self._width)
+        store.flat(layer).index_copy_(0, places, new)
+
+    def _run(self, ids: Tensor, positions: Tensor, attend: Attend, groups: Groups) -> Tensor:
+        """Hidden states (N × H) of N tokens before the final norm."""
+        cos, sin = self._rotation(positions)
+        x = self._embedding.index_select(0, ids)
+        rotated = (self._heads + self._kv_heads) * self._width
+        half, floor = self._width // 2, self._floor
+        for index, layer in enumerate(self._layers):
+            normed = _normed(x, layer.before_attention, floor)
+            qkv = layer.qkv(normed)
+            for rows, adapter in groups:
+                _add(qkv, normed, rows, adapter.layers[index].qkv)
+            heads = qkv[:, :rotated].unflatten(-1, (-1, self._width))
+            self._norm_heads(heads, layer)
+            turned = heads.roll(half, -1)
+            heads.mul_(cos).addcmul_(turned, sin)
+            seen = attend(index, qkv)
+            out = layer.output(seen)
+            for rows, adapter in groups:
+                _add(out, seen, rows, adapter.layers[index].output)
+            x = x.add_(out)
+            normed = _normed(x, layer.before_mlp, floor)
+            gate_up = layer.gate_up(normed)
+            for rows, adapter in groups:
+                _add(gate_up, normed, rows, adapter.layers[index].gate_up)
+            gate, up = gate_up.chunk(2, -1)
+            inner = F.silu(gate).mul_(up)
+            out = layer.down(inner)
+            for rows, adapter in groups:
+                _add(out, inner, rows, adapter.layers[index].down)
+            x = x.add_(out)
+        return x
+
+    def _norm_heads(self, heads: Tensor, layer: _Layer) -> None:
+        if layer.query_norm is None or layer.key_norm is None:
+            return
+        width = (self._width,)
+        for part, weight in ((heads[:, : self._heads], layer.query_norm), (heads[:, self._heads :], layer.key_norm)):
+            part.copy_(F.rms_norm(part, width, weight, self._eps))
+
+    def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines (N × 1 × width); the first half of the sines negated, so that a roll does the rotation."""
+        need = int(positions.max()) + 1
+        if need > len(self._cos):
+            size = max(512, 2 * need)
+            cos, sin = self._rotary(self._embedding[:1], torch.arange(size)[None])
+            sign = torch.ones(self._width, dtype=sin.dtype)
+            sign[: self._width // 2] = -1
+            self._cos, self._sin = cos[0], sin[0] * sign
+        return self._cos.index_select(0, positions)[:, None], self._sin.index_select(0, positions)[:, None]
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        return self._head(_normed(hidden, self._final_norm, self._floor)).float()
+
+    def _grouped(self, names: Sequence[str | None]) -> Groups:
+        """The adapters of the rows; rows of the base model are in no group."""
+        found = [name for name in dict.fromkeys(names) if name is not None]
+        if len(found) == 1 and None not in names:
+            return [(None, self._adapters[found[0]])]
+        return [
+            (torch.tensor([row for row, one in enumerate(names) if one == name]), self._adapters[name])
+            for name in found
+        ]
+
+
+def _add(out: Tensor, x: Tensor, rows: Tensor | None, pair: LoraPair | None) -> None:
+    """Adds what an adapter adds to its rows of a projection's output."""
+    if pair is None:
+        return
+    if rows is None:
+        out.addmm_(x @ pair.down, pair.up)
+    else:
+        out.index_add_(0, rows, (x.index_select(0, rows) @ pair.down) @ pair.up)
+
+
+def _scaled(weight: Tensor) -> Tensor:
+    """A norm's weight times √width, for `_normed`."""
+    return weight.detach() * weight.shape[-1] ** 0.5
+
+
+def _normed(x: Tensor, scaled: Tensor, floor: float) -> Tensor:
+    """RMSNorm from the vectors' lengths: x / √(|x|² + width · ε) · √width · weight; few operations on long rows."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return (x * length.square_().add_(floor).rsqrt_()).to(x.dtype).mul_(scaled)
+
+
+def _causal(start: int, count: int, groups: int, dtype: torch.dtype) -> Tensor:
+    """Additive mask of `count` tokens after `start` others, repeated for the queries that share a head of keys."""
+    mask = torch.full((count, start + count), float("-inf"), dtype=dtype).triu_(start + 1)
+    return mask if groups == 1 else mask.repeat(groups, 1)
+
+
+def _layer(layer: Any, packed: bool) -> _Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    return _Layer(
+        before_attention=_scaled(layer.input_layernorm.weight),
+        qkv=Linear([attention.q_proj, attention.k_proj, attention.v_proj], packed=packed),
+        query_norm=attention.q_norm.weight if hasattr(attention, "q_norm") else None,
+        key_norm=attention.k_norm.weight if hasattr(attention, "k_norm") else None,
+        output=Linear([attention.o_proj], packed=packed),
+        before_mlp=_scaled(layer.post_attention_layernorm.weight),
+        gate_up=Linear([mlp.gate_proj, mlp.up_proj], packed=packed),
+        down=Linear([mlp.down_proj], packed=packed),
+    )
