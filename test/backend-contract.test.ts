@@ -1,4 +1,7 @@
-/** One suite for all backends: the local one, with each engine that runs on a CPU, and the serverless one against the stand-in, which trains for real. */
+/**
+ * One suite for all backends: the local one with each engine that runs on a CPU, on a host of its own, and the
+ * serverless one against the stand-in, which trains for real.
+ */
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +9,7 @@ import { backendContract } from '../src/backends/contract.ts';
 import { ensureEnvironment, localBackend, tinyModelFolder } from '../src/backends/local/index.ts';
 import { serverlessBackend } from '../src/backends/serverless/index.ts';
 import { startSidecarEngine, startWandbServer } from '../src/testing/wandb-server/index.ts';
+import { endHosts, serve } from './remote-host.ts';
 
 const name = 'contract';
 const fresh = (): Promise<string> => mkdtemp(join(tmpdir(), 'apprentice-contract-'));
@@ -24,6 +28,13 @@ backendContract('local, trained with torchtune', async () => {
   const folder = await fresh();
   const context = { project: 'test', name, baseModel: tinyModelFolder(), folder };
   return { backend, name, start: () => backend.start(context), tearDown: () => Promise.resolve() };
+});
+
+backendContract('remote', async () => {
+  const { port, tokenFile } = await serve();
+  const backend = localBackend({ remote: { url: `http://127.0.0.1:${String(port)}`, tokenFile } });
+  const context = { project: 'test', name, baseModel: tinyModelFolder(), folder: await fresh() };
+  return { backend, name, start: () => backend.start(context), tearDown: endHosts };
 });
 
 backendContract('serverless', async () => {

@@ -1,5 +1,4 @@
 /** `kill -9` of the host at any stage: nothing of ours stays, the next start resumes, nothing is trained twice. */
-import { readdir, readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -7,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { openSqliteStore } from '../src/index.ts';
+import { alive, nothingLeft } from './processes.ts';
 import { freshFolder } from './recording.ts';
 
 const fixture = fileURLToPath(new URL('./fixtures/train-host.ts', import.meta.url));
@@ -34,28 +34,6 @@ async function until(host: ChildProcess, fits: (one: Line) => boolean): Promise<
     if (fits(one)) return seen;
   }
   throw new Error(`The host ended early, after ${JSON.stringify(seen.slice(-3))}.`);
-}
-
-/** Processes, zombies left out, that carry this run's mark in their environment. */
-async function alive(run: string): Promise<number[]> {
-  const found: number[] = [];
-  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-    const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
-    const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ') Z');
-    const zombie = stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
-    if (environment.includes(`APPRENTICE_TEST_RUN=${run}`) && !zombie) found.push(Number(pid));
-  }
-  return found;
-}
-
-async function nothingLeft(run: string): Promise<number[]> {
-  let left: number[] = [];
-  for (let attempt = 0; attempt < 50; attempt += 1) {
-    left = await alive(run);
-    if (left.length === 0) break;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  return left;
 }
 
 it('survives kill -9 during rollout, training and swap', async () => {

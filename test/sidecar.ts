@@ -3,10 +3,12 @@ import { ensureEnvironment, localBackend, tinyModelFolder } from '../src/backend
 import { createApprentice, type Apprentice } from '../src/index.ts';
 import { freshFolder } from './recording.ts';
 
+/** `environment`: the interpreter of the sidecar. Default: the tests' own environment. */
 export async function trainingApprentice(
   folder?: string,
+  environment?: string,
 ): Promise<{ apprentice: Apprentice; folder: string }> {
-  const { python } = await ensureEnvironment({ dev: true });
+  const python = environment ?? (await ensureEnvironment({ dev: true })).python;
   const used = folder ?? (await freshFolder());
   const apprentice = createApprentice({
     project: 'test',

@@ -122,6 +122,8 @@ export interface Endpoint {
   /** What to ask for as `model`. */
   readonly model: string;
   readonly identity: ServedIdentity;
+  /** Sends the requests. Default: the global one. */
+  readonly fetch?: typeof fetch;
 }
 
 /** What answers, as far as the backend can tell. */

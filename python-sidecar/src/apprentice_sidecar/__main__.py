@@ -1,9 +1,11 @@
-"""`python -m apprentice_sidecar --model FOLDER_OR_HUB_ID`: serve and train until standard input ends."""
+"""`python -m apprentice_sidecar --model FOLDER_OR_HUB_ID`: serve and train until standard input ends.
+
+`python -m apprentice_sidecar serve …` is the same for owners on other machines: see `serve`.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import secrets
 import socket
@@ -12,19 +14,21 @@ import sys
 from . import PROTOCOL_VERSION
 from .engine_options import add_engine_options, load_engines
 from .errors import SidecarError
+from .marks import passing
+from .report import say
 from .supervise import watch_lifeline
 
 
-def say(event: str, **fields: object) -> None:
-    """One JSON line for the owner."""
-    print(json.dumps({"event": event, **fields}), flush=True)
-
-
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Starts the sidecar; the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["serve"]:
+        from .serve import main as serve
+
+        return serve(given[1:])
     parser = argparse.ArgumentParser(prog="apprentice_sidecar", description=__doc__)
     add_engine_options(parser)
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     token = os.environ.get("APPRENTICE_SIDECAR_TOKEN", "")
     if len(token) < 16:
         say("failed", code="no_token", message="APPRENTICE_SIDECAR_TOKEN is missing or short.",
@@ -35,6 +39,7 @@ def main() -> int:
     import uvicorn
 
     from .server.app import Sidecar
+    from .server.security import Access
 
     say("progress", stage="model", message=f"loading {options.model}")
     try:
@@ -42,10 +47,11 @@ def main() -> int:
     except SidecarError as error:
         say("failed", code=error.code, message=error.message, fix=error.fix)
         return 1
+    passing("model-loaded")
     instance = secrets.token_hex(8)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    app = Sidecar(base, token=token, instance=instance, training=training).app()
+    app = Sidecar(base, Access(token), instance=instance, training=training).app()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
     listener.listen(512)
     port = listener.getsockname()[1]

@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from .errors import SidecarError
+from .marks import passing
 
 ADAPTER = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -77,8 +78,10 @@ def write_adapter(
         written = {"format": FORMAT, **manifest, "files": files, "digest": _digest_of(files)}
         _write_synced(temporary / MANIFEST, json.dumps(written, indent=1).encode())
         _sync_folder(temporary)
+        passing("checkpoint-written")
         temporary.rename(folder)
         _sync_folder(folder.parent)
+        passing("checkpoint-renamed")
         return written
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -29,8 +29,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chat-template-kwargs", type=_json_object, default={}, help="JSON, for every prompt")
 
 
-def load_engines(options: argparse.Namespace, say: Say) -> tuple[BaseModel, TrainingEngine]:
-    """The base model and what trains it; `say` hears what takes time.
+def load_engines(options: argparse.Namespace, say: Say, *, name: str | None = None) -> tuple[BaseModel, TrainingEngine]:
+    """The base model, called `name` or as the options say, and what trains it; `say` hears what takes time.
 
     Raises SidecarError where they do not fit each other or this machine.
     """
@@ -50,7 +50,7 @@ def load_engines(options: argparse.Namespace, say: Say) -> tuple[BaseModel, Trai
 
     base = load_base(
         resolve_base(options.model, options.cache, say),
-        name=options.model,
+        name=name or options.model,
         dtype=options.dtype,
         threads=options.threads,
         device=options.device,

@@ -98,6 +98,21 @@ class AdoptRequest(Strict):
     adapter: AdoptTarget
 
 
+class UploadedFile(Strict):
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+
+
+class UploadListing(Strict):
+    """The files of an upload, by name."""
+
+    files: dict[str, UploadedFile] = Field(min_length=1, max_length=16)
+
+
+class FinishUpload(Strict):
+    folder: str
+
+
 class TokenizeRequest(Strict):
     """Messages whose prompt ids are asked for, in vLLM's dialect."""
 

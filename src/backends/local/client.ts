@@ -5,8 +5,11 @@ import { AdapterRefusedError, AbortedError, SidecarError, TrainingFailedError } 
 import type { CanaryReport } from '../backend.ts';
 import type { SidecarJob } from './job.ts';
 
+/** The version of docs/sidecar-protocol.md that this package speaks. */
+const protocolVersion = 1;
+
+const spoken = z.looseObject({ protocol: z.int() });
 const health = z.object({
-  protocol: z.literal(1),
   instance: z.string(),
   base_model: z.string(),
   base_digest: z.string(),
@@ -59,9 +62,29 @@ export type AdoptedAdapter = z.infer<typeof adapterOnWire>;
 export type TrainerCanary = Extract<CanaryReport, { against: 'trainer' }>;
 
 export interface SidecarAddress {
-  readonly port: number;
+  /** Without a slash at its end. */
+  readonly baseUrl: string;
   readonly token: string;
+  /** Default: the global one. */
+  readonly fetch?: typeof fetch;
+  /** Told when no answer came. */
+  readonly onUnreachable?: (cause: unknown) => void;
 }
+
+export interface SidecarRequest {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** With its query. */
+  readonly path: string;
+  /** Sent as JSON. */
+  readonly json?: unknown;
+  /** Sent as it is, instead of `json`. */
+  readonly stream?: ReadableStream<Uint8Array>;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+}
+
+/** What proxies answer for a server that they do not reach. */
+const unreachableStatuses = new Set([502, 503, 504]);
 
 export class SidecarClient {
   readonly #address: SidecarAddress;
@@ -71,7 +94,15 @@ export class SidecarClient {
   }
 
   async health(signal?: AbortSignal): Promise<Health> {
-    return health.parse(await this.#json('GET', '/health', undefined, signal));
+    const answer = await this.#json('GET', '/health', undefined, signal);
+    const { protocol } = spoken.parse(answer);
+    if (protocol !== protocolVersion) {
+      throw new SidecarError(
+        `The sidecar speaks version ${String(protocol)} of its protocol, this package version ${String(protocolVersion)}.`,
+        { fix: 'Install the sidecar that comes with this very version of `apprentice`.' },
+      );
+    }
+    return health.parse(answer);
   }
 
   async publish(name: string, step: number, folder: string): Promise<TrainerCanary> {
@@ -138,39 +169,74 @@ export class SidecarClient {
     for await (const event of events) yield jobEvent.parse(JSON.parse(event.data));
   }
 
-  async #json(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> {
+  async #json(
+    method: SidecarRequest['method'],
+    path: string,
+    body?: unknown,
+    signal?: AbortSignal,
+  ): Promise<unknown> {
     return (await this.#request(method, path, body, signal)).json();
   }
 
-  async #request(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
-    const { port, token } = this.#address;
+  #request(
+    method: SidecarRequest['method'],
+    path: string,
+    json?: unknown,
+    signal?: AbortSignal,
+  ): Promise<Response> {
+    return this.send({ method, path, json, ...(signal === undefined ? {} : { signal }) });
+  }
+
+  /** A good answer, its body unread. Throws SidecarError, AbortedError. */
+  async send(request: SidecarRequest): Promise<Response> {
+    const { method, path, json, stream, headers, signal } = request;
+    const { baseUrl, token, onUnreachable } = this.#address;
+    const body = stream ?? (json === undefined ? undefined : JSON.stringify(json));
     let response: Response;
     try {
-      response = await fetch(`http://127.0.0.1:${String(port)}${path}`, {
+      response = await (this.#address.fetch ?? fetch)(`${baseUrl}${path}`, {
         method,
-        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        // A redirect would carry the token to another host.
+        redirect: 'error',
+        headers: {
+          authorization: `Bearer ${token}`,
+          'content-type': stream === undefined ? 'application/json' : 'application/octet-stream',
+          ...headers,
+        },
+        ...(body === undefined ? {} : { body }),
+        ...(stream === undefined ? {} : { duplex: 'half' }),
         ...(signal === undefined ? {} : { signal }),
       });
     } catch (error) {
       if (signal?.aborted === true) throw new AbortedError(`The request ${path}`, error);
+      onUnreachable?.(error);
       throw new SidecarError(`The sidecar did not answer ${method} ${path}.`, {
-        fix: 'It is started again by itself; see its last lines where this goes on.',
+        fix: 'It is tried again by itself; see its last lines where this goes on.',
         cause: error,
         retryable: true,
       });
     }
     if (response.ok) return response;
+    throw await this.#refusal(response);
+  }
+
+  async #refusal(response: Response): Promise<SidecarError> {
     const parsed = refusal.safeParse(await response.json().catch(() => undefined));
-    const { message, code } = parsed.success
-      ? parsed.data.error
-      : { message: `HTTP ${String(response.status)}`, code: null };
-    throw new SidecarError(message, { fix: '', ...(code == null ? {} : { sidecarCode: code }) });
+    if (parsed.success) {
+      const { message, code } = parsed.data.error;
+      return new SidecarError(message, { fix: '', ...(code == null ? {} : { sidecarCode: code }) });
+    }
+    const retryable = unreachableStatuses.has(response.status);
+    if (retryable) this.#address.onUnreachable?.(new Error(`HTTP ${String(response.status)}`));
+    return new SidecarError(`HTTP ${String(response.status)} from ${this.#address.baseUrl}.`, {
+      fix: 'Look at what answers there: is there a proxy in between?',
+      retryable,
+    });
   }
 }
 
 /** The sidecar's refusals of adapters as their own kind of error. */
-function asRefusal(error: unknown): unknown {
+export function asRefusal(error: unknown): unknown {
   const code = error instanceof SidecarError ? error.sidecarCode : undefined;
   if (!(error instanceof SidecarError) || (code?.startsWith('adapter_') !== true && code !== 'folder_taken'))
     return error;

@@ -1,5 +1,9 @@
-/** `apprentice/backends/local`: serves and trains on this machine, in a Python process that this package owns. */
+/**
+ * `apprentice/backends/local`: serves and trains on this machine, in a Python process that this package owns, or on
+ * another host, where its owner started one.
+ */
 import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { InvalidOptionError } from '../../errors.ts';
 import type { Backend } from '../backend.ts';
@@ -8,7 +12,11 @@ import { ensureEnvironment } from './install.ts';
 import { planTraining, type Device } from './machine/plan.ts';
 import { probeMachine } from './machine/probe.ts';
 import { modelSettings, type ModelOptions } from './models/registry.ts';
+import { startRemote } from './remote/index.ts';
+import { readRemoteOptions, remoteSchema, type RemoteOptions } from './remote/options.ts';
 import { RunningLocalBackend } from './running.ts';
+import { sameMachine } from './same-machine.ts';
+import { Supervisor } from './supervisor.ts';
 import { validateTraining } from './training-options.ts';
 
 export { doctor } from './doctor.ts';
@@ -23,6 +31,7 @@ export type { ModelFamily } from './models/families.ts';
 export { modelSettings } from './models/registry.ts';
 export type { ModelOptions, ModelSettings } from './models/registry.ts';
 export { tinyModelFolder } from './locations.ts';
+export type { RemoteOptions } from './remote/options.ts';
 export type { RunningLocalBackend } from './running.ts';
 
 export interface LocalBackendOptions {
@@ -45,8 +54,12 @@ export interface LocalBackendOptions {
   readonly quantization?: '4bit' | 'none';
   /** What the registry does not know about the base model. */
   readonly model?: ModelOptions;
-  /** How long the sidecar may say nothing while it starts, milliseconds. Default: 120 000. */
+  /**
+   * How long the sidecar may say nothing while it starts, or a remote one be away, milliseconds. Default: 120 000.
+   */
   readonly startTimeoutMs?: number;
+  /** A sidecar that runs on another host: docs/remote.md. Nothing is installed or started here. */
+  readonly remote?: RemoteOptions;
 }
 
 const schema = z.strictObject({
@@ -68,7 +81,20 @@ const schema = z.strictObject({
     })
     .partial()
     .optional(),
+  remote: remoteSchema.optional(),
 });
+
+/** Options that speak of a process on this machine. */
+const ownProcess = [
+  'environment',
+  'python',
+  'threads',
+  'dtype',
+  'training',
+  'device',
+  'quantization',
+  'model',
+] as const;
 
 /** With what only this one has: weights from elsewhere are adopted. */
 export type LocalBackend = Backend<RunningLocalBackend>;
@@ -89,6 +115,24 @@ export function localBackend(options: LocalBackendOptions = {}): LocalBackend {
       expected: issue?.message ?? 'valid',
       fix: 'See the docstring of LocalBackendOptions.',
     });
+  }
+  const startTimeoutMs = options.startTimeoutMs ?? 120_000;
+  if (options.remote !== undefined) {
+    for (const field of ownProcess) {
+      if (options[field] === undefined) continue;
+      throw new InvalidOptionError({
+        field: `localBackend.${field}`,
+        received: options[field],
+        expected: 'left out beside `remote`',
+        fix: 'Give it to `apprentice-sidecar serve` on the other host: docs/remote.md.',
+      });
+    }
+    const address = readRemoteOptions(options.remote);
+    return {
+      kind: 'local',
+      validate: validateTraining,
+      start: (context) => startRemote(context, address, startTimeoutMs),
+    };
   }
   return {
     kind: 'local',
@@ -114,15 +158,24 @@ export function localBackend(options: LocalBackendOptions = {}): LocalBackend {
             onProgress: (message) => context.onProgress?.({ stage: 'environment', message }),
           })
         ).python;
-      const running = new RunningLocalBackend(context, {
+      const root = resolve(context.folder);
+      const supervisor = new Supervisor({
         python: environment,
         threads: options.threads ?? Math.max(1, Math.floor(availableParallelism() / 2)),
         dtype: plan.dtype,
-        startTimeoutMs: options.startTimeoutMs ?? 120_000,
+        startTimeoutMs,
         training: plan.training,
         device: plan.device,
         quantization: options.quantization ?? 'none',
         model,
+        baseModel: context.baseModel,
+        runFolder: join(root, 'run'),
+        onProgress: (stage, message) => context.onProgress?.({ stage, message }),
+      });
+      const running = new RunningLocalBackend(context, {
+        host: supervisor,
+        transfer: sameMachine(root),
+        loraTargets: model.loraTargets,
       });
       try {
         await running.endpoint('base', context.signal);

@@ -16,24 +16,10 @@ import type {
   TrainingJob,
 } from '../backend.ts';
 import { groupRows } from '../rows.ts';
-import { jobError, type AdoptedAdapter, type JobEvent } from './client.ts';
-import type { TrainingEngineName } from './engines.ts';
+import { jobError, type JobEvent } from './client.ts';
+import type { AdapterTransfer, Sidecar, SidecarHost } from './host.ts';
 import { toSidecarJob } from './job.ts';
-import { adapterFolder, adaptersFolder } from './locations.ts';
-import type { Device } from './machine/plan.ts';
-import type { ModelSettings } from './models/registry.ts';
-import { Supervisor } from './supervisor.ts';
-
-export interface LocalSettings {
-  readonly python: string;
-  readonly threads: number;
-  readonly dtype: 'float32' | 'bfloat16';
-  readonly startTimeoutMs: number;
-  readonly training: TrainingEngineName;
-  readonly device: Device;
-  readonly quantization: '4bit' | 'none';
-  readonly model: ModelSettings;
-}
+import { adaptersFolder } from './locations.ts';
 
 /** A step that is being unloaded is published anew as soon as its last request has ended, or 30 s are over. */
 const unloadingPauseMs = 100;
@@ -41,37 +27,46 @@ const unloadingTries = 300;
 
 /** How often a job is submitted again after its sidecar has died under it. */
 const jobAttempts = 3;
+/** How often a step is sent again to a sidecar that does not answer: each failed one waits for the next life. */
+const publishAttempts = 5;
+/** How often in a row the line to a job that goes on may be cut before an event of it comes. */
+const cutsInARow = 20;
+
+export interface LocalParts {
+  readonly host: SidecarHost;
+  readonly transfer: AdapterTransfer;
+  /** Layers that get an adapter unless a job says otherwise; null: all linear ones. */
+  readonly loraTargets: readonly string[] | null;
+}
 
 export class RunningLocalBackend implements RunningBackend {
   readonly #context: BackendContext;
-  readonly #supervisor: Supervisor;
+  readonly #host: SidecarHost;
+  readonly #transfer: AdapterTransfer;
   readonly #root: string;
   readonly #loraTargets: readonly string[] | null;
 
-  constructor(context: BackendContext, settings: LocalSettings) {
+  constructor(context: BackendContext, { host, transfer, loraTargets }: LocalParts) {
     this.#context = context;
     this.#root = resolve(context.folder);
-    this.#loraTargets = settings.model.loraTargets;
-    this.#supervisor = new Supervisor({
-      ...settings,
-      baseModel: context.baseModel,
-      runFolder: join(this.#root, 'run'),
-      onProgress: (stage, message) => context.onProgress?.({ stage, message }),
-    });
+    this.#loraTargets = loraTargets;
+    this.#host = host;
+    this.#transfer = transfer;
   }
 
   async endpoint(policy: PolicyTarget, signal?: AbortSignal): Promise<Endpoint> {
-    const { port, token, health } = await this.#supervisor.process(signal);
+    const { baseUrl, token, health, fetch } = await this.#host.process(signal);
     const model = policy === 'base' ? 'base' : policyId(policy);
-    if (policy !== 'base' && !this.#supervisor.isPublished(policy)) {
+    if (policy !== 'base' && !this.#host.isPublished(policy)) {
       throw new AdapterRefusedError(`${model} is not published.`, {
         fix: 'Publish it first; a step that was retired can be published again.',
       });
     }
     return {
       model,
-      baseUrl: `http://127.0.0.1:${String(port)}/v1`,
+      baseUrl: `${baseUrl}/v1`,
       apiKey: token,
+      ...(fetch === undefined ? {} : { fetch }),
       identity: {
         baseModel: health.base_model,
         baseDigest: health.base_digest,
@@ -83,23 +78,26 @@ export class RunningLocalBackend implements RunningBackend {
   }
 
   async *train(job: TrainingJob, signal?: AbortSignal): AsyncGenerator<TrainingEvent> {
-    const folder = adapterFolder(this.#root, job.name, job.step);
-    for (let attempt = 1; ; attempt += 1) {
-      const { client, health } = await this.#supervisor.process(signal);
-      const { rows } = groupRows(job.groups, health.context_length);
+    const progress: JobProgress = {
+      instance: undefined,
+      seen: 0,
+      attempts: 0,
+      cuts: 0,
+      lastError: undefined,
+    };
+    for (;;) {
+      const sidecar = await this.#host.process(signal);
+      await begin(progress, sidecar).catch((error: unknown) => {
+        throw asTrainingFailure(job, error);
+      });
       const onAbort = (): void => {
-        client.cancelJob(job.jobId).catch(() => undefined); // the job, or the sidecar, is gone already
+        sidecar.client.cancelJob(job.jobId).catch(() => undefined); // the job, or the sidecar, is gone already
       };
       signal?.addEventListener('abort', onAbort, { once: true });
       try {
-        if (rows.length === 0) throw nothingToTrain(job);
-        await client.startJob(toSidecarJob(job, folder, rows, this.#loraTargets));
-        for await (const event of client.jobEvents(job.jobId, 0)) {
-          // A short job may have ended in the meantime, and its last events lie here already.
-          if (signal?.aborted === true) throw new AbortedError('The training job', signal.reason);
-          const known = toTrainingEvent(event);
-          yield known;
-          if (known.type === 'ended') return;
+        for await (const event of this.#follow(sidecar, job, progress, signal)) {
+          yield event;
+          if (event.type === 'ended') return;
         }
         throw new SidecarError(`The events of job ${job.jobId} ended early.`, {
           fix: 'It is submitted again.',
@@ -108,29 +106,61 @@ export class RunningLocalBackend implements RunningBackend {
       } catch (error) {
         if (signal?.aborted === true) throw new AbortedError('The training job', error);
         if (error instanceof TrainingFailedError) throw error;
-        if (attempt >= jobAttempts || (error instanceof SidecarError && error.sidecarCode !== undefined)) {
-          throw new TrainingFailedError(`Job ${job.jobId} could not be done: ${String(error)}`, {
-            fix: 'See the cause; the last published step goes on serving.',
-            cause: error,
-          });
-        }
+        if (error instanceof AdapterRefusedError || isFinal(error, progress))
+          throw asTrainingFailure(job, error);
+        progress.lastError = error;
       } finally {
         signal?.removeEventListener('abort', onAbort);
       }
     }
   }
 
+  /** Submits the job, which finds it again where it is known, and tells what has not been told. */
+  async *#follow(
+    sidecar: Sidecar,
+    job: TrainingJob,
+    progress: JobProgress,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<TrainingEvent> {
+    const { client, health } = sidecar;
+    const { rows } = groupRows(job.groups, health.context_length);
+    if (rows.length === 0) throw nothingToTrain(job);
+    const given = { ...job, parent: await this.#parent(sidecar, job, signal) };
+    await client.startJob(
+      toSidecarJob(given, this.#transfer.nameOf(job.name, job.step), rows, this.#loraTargets),
+    );
+    for await (const event of client.jobEvents(job.jobId, progress.seen)) {
+      yield event.type === 'ended'
+        ? {
+            type: 'ended',
+            adapter: await this.#transfer.take(sidecar, event.adapter, signal),
+            metrics: event.metrics,
+          }
+        : toTrainingEvent(event);
+      progress.seen = event.seq;
+      progress.cuts = 0;
+    }
+  }
+
+  async #parent(
+    sidecar: Sidecar,
+    { parent }: TrainingJob,
+    signal: AbortSignal | undefined,
+  ): Promise<AdapterRef | null> {
+    if (parent === null) return null;
+    return { ...parent, location: await this.#transfer.give(sidecar, parent.location, signal) };
+  }
+
   async publish({ name, step, location }: AdapterRef): Promise<CanaryReport> {
-    for (let tries = 1; ; tries += 1) {
-      const { client } = await this.#supervisor.process();
+    const attempts = { unloading: 0, lost: 0 };
+    for (;;) {
+      const sidecar = await this.#host.process();
       try {
-        const report = await client.publish(name, step, location);
-        this.#supervisor.remember({ name, step, folder: location });
+        const report = await sidecar.client.publish(name, step, await this.#transfer.give(sidecar, location));
+        this.#host.remember({ name, step, folder: location });
         return report;
       } catch (error) {
-        // Retired a moment ago: its last requests are still being answered.
-        const unloading = error instanceof AdapterRefusedError && error.retryable && tries < unloadingTries;
-        if (!unloading) throw error;
+        if (!isPassing(error, attempts)) throw error;
         await pause(unloadingPauseMs);
       }
     }
@@ -141,20 +171,24 @@ export class RunningLocalBackend implements RunningBackend {
    * backend fetched, as step `step`: it can be published, and training goes on from it. Throws AdapterRefusedError.
    */
   async adopt(source: string, step: number): Promise<AdapterRef> {
-    const { client } = await this.#supervisor.process();
+    const sidecar = await this.#host.process();
     const { name } = this.#context;
-    return toAdapterRef(
-      await client.adopt(resolve(source), { name, step, folder: adapterFolder(this.#root, name, step) }),
+    const adapter = { name, step, folder: this.#transfer.nameOf(name, step) };
+    const adopted = await this.#transfer.lend(sidecar, resolve(source), (folder) =>
+      sidecar.client.adopt(folder, adapter),
     );
+    return this.#transfer.take(sidecar, adopted);
   }
 
   async retire(ref: PolicyRef): Promise<void> {
-    this.#supervisor.forget(ref);
-    const { client } = await this.#supervisor.process();
+    this.#host.forget(ref);
+    const { client } = await this.#host.process();
     try {
       await client.retire(ref.name, ref.step);
     } catch (error) {
-      if (!(error instanceof SidecarError && error.sidecarCode === 'adapter_not_found')) throw error;
+      if (!(error instanceof SidecarError)) throw error;
+      // A sidecar that died under it starts without the step.
+      if (error.sidecarCode !== 'adapter_not_found' && !error.retryable) throw error;
     }
   }
 
@@ -175,13 +209,55 @@ export class RunningLocalBackend implements RunningBackend {
   }
 
   async close(): Promise<void> {
-    await this.#supervisor.close();
+    await this.#host.close();
   }
 }
 
-function toAdapterRef(adapter: AdoptedAdapter): AdapterRef {
-  const { name, step, folder, digest } = adapter;
-  return { name, step, location: folder, version: digest };
+/** Whether another try may help: a step whose last requests are being answered, or a sidecar that died under it. */
+function isPassing(error: unknown, attempts: { unloading: number; lost: number }): boolean {
+  if (error instanceof AdapterRefusedError && error.retryable)
+    return (attempts.unloading += 1) < unloadingTries;
+  return error instanceof SidecarError && error.retryable && (attempts.lost += 1) < publishAttempts;
+}
+
+/** How far a job has come, over restarts of its sidecar and cuts of the line to it. */
+interface JobProgress {
+  /** The life of the sidecar that runs it. */
+  instance: string | undefined;
+  /** Number of the last event that was told. */
+  seen: number;
+  /** Lives of the sidecar in which it was submitted. */
+  attempts: number;
+  /** How often in a row the line was cut without news. */
+  cuts: number;
+  lastError: unknown;
+}
+
+/** Throws what ended the last life of the sidecar where there have been enough of them. */
+async function begin(progress: JobProgress, { health }: Sidecar): Promise<void> {
+  if (progress.instance === health.instance) {
+    progress.cuts += 1;
+    await pause(Math.min(50 * progress.cuts, 1000));
+    return;
+  }
+  if (progress.attempts === jobAttempts) throw progress.lastError;
+  // Another life: it numbers the events of the job anew.
+  progress.instance = health.instance;
+  progress.seen = 0;
+  progress.attempts += 1;
+}
+
+/** Refusals are final, and so is a line that does not hold; what else there is may be the sidecar's end. */
+function isFinal(error: unknown, { cuts }: JobProgress): boolean {
+  return (error instanceof SidecarError && error.sidecarCode !== undefined) || cuts >= cutsInARow;
+}
+
+function asTrainingFailure(job: TrainingJob, error: unknown): TrainingFailedError {
+  if (error instanceof TrainingFailedError) return error;
+  return new TrainingFailedError(`Job ${job.jobId} could not be done: ${String(error)}`, {
+    fix: 'See the cause; the last published step goes on serving.',
+    cause: error,
+  });
 }
 
 function nothingToTrain(job: TrainingJob): TrainingFailedError {
@@ -192,14 +268,12 @@ function nothingToTrain(job: TrainingJob): TrainingFailedError {
 
 const manifestSchema = z.object({ name: z.string(), step: z.int(), digest: z.string() });
 
-function toTrainingEvent(event: JobEvent): TrainingEvent {
+function toTrainingEvent(event: Exclude<JobEvent, { type: 'ended' }>): TrainingEvent {
   switch (event.type) {
     case 'started':
       return { type: 'started' };
     case 'gradient_step':
       return { type: 'gradient-step', index: event.index, of: event.of, metrics: event.metrics };
-    case 'ended':
-      return { type: 'ended', adapter: toAdapterRef(event.adapter), metrics: event.metrics };
     case 'failed':
     case 'cancelled':
       throw jobError(event);

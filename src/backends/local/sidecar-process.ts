@@ -11,6 +11,7 @@ import { z } from 'zod';
 import { SidecarError } from '../../errors.ts';
 import { SidecarClient, type Health } from './client.ts';
 import type { TrainingEngineName } from './engines.ts';
+import type { Sidecar } from './host.ts';
 import { cacheFolder } from './install.ts';
 import { sidecarFolder } from './locations.ts';
 import type { Device } from './machine/plan.ts';
@@ -51,7 +52,7 @@ type Child = ReturnType<typeof spawn>;
 /** Lines of standard error that are kept for error messages. */
 const tailLines = 40;
 
-export class SidecarProcess {
+export class SidecarProcess implements Sidecar {
   readonly client: SidecarClient;
   readonly health: Health;
   readonly port: number;
@@ -93,7 +94,7 @@ export class SidecarProcess {
     const ended = follow(child, tail);
     try {
       const ready = await waitUntilReady(child, options, tail);
-      const client = new SidecarClient({ port: ready.port, token });
+      const client = new SidecarClient({ baseUrl: baseUrlOf(ready.port), token });
       const health = await client.health(AbortSignal.timeout(30_000));
       if (health.instance !== ready.instance) {
         throw new SidecarError(`Port ${String(ready.port)} answers as another process.`, {
@@ -111,6 +112,10 @@ export class SidecarProcess {
     }
   }
 
+  get baseUrl(): string {
+    return baseUrlOf(this.port);
+  }
+
   /** The last lines of its log. */
   get stderrTail(): string {
     return this.#tail.join('\n');
@@ -124,6 +129,10 @@ export class SidecarProcess {
     await this.ended;
     await rm(this.#note, { force: true });
   }
+}
+
+function baseUrlOf(port: number): string {
+  return `http://127.0.0.1:${String(port)}`;
 }
 
 function spawn(options: SidecarStart, token: string) {

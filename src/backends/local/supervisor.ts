@@ -1,13 +1,9 @@
 /** Keeps a sidecar running: restarts with growing pauses, gives up after too many failures, publishes again. */
 import { AbortedError, BackendUnavailableError } from '../../errors.ts';
 import { policyId, type PolicyRef } from '../../trajectory/ids.ts';
+import type { PublishedAdapter, SidecarHost } from './host.ts';
 import { SidecarProcess, type SidecarStart } from './sidecar-process.ts';
-
-export interface PublishedAdapter {
-  readonly name: string;
-  readonly step: number;
-  readonly folder: string;
-}
+import { orAborted } from './wait.ts';
 
 /** Failures within the window after which the circuit opens. */
 const maximumFailures = 5;
@@ -16,7 +12,7 @@ const firstPauseMs = 200;
 /** How long the circuit stays open before one more try. */
 const openMs = 30_000;
 
-export class Supervisor {
+export class Supervisor implements SidecarHost {
   readonly #options: SidecarStart;
   readonly #published = new Map<string, PublishedAdapter>();
   readonly #closing = new AbortController();
@@ -43,17 +39,7 @@ export class Supervisor {
         retryable: false,
       });
     }
-    if (signal === undefined) return this.#current;
-    if (signal.aborted) throw new AbortedError('Waiting for the sidecar', signal.reason);
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
-        reject(new AbortedError('Waiting for the sidecar', signal.reason));
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
-      this.#current.then(resolve, reject).finally(() => {
-        signal.removeEventListener('abort', onAbort);
-      });
-    });
+    return orAborted(this.#current, signal);
   }
 
   remember(adapter: PublishedAdapter): void {

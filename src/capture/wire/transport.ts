@@ -11,7 +11,7 @@ export function sendToPolicy(
   body: unknown,
   signal: AbortSignal | undefined,
 ): Promise<Response> {
-  return fetch(completionsUrl(endpoint), {
+  return (endpoint.fetch ?? fetch)(completionsUrl(endpoint), {
     method: 'POST',
     headers: { authorization: `Bearer ${endpoint.apiKey}`, 'content-type': 'application/json' },
     body: JSON.stringify(body),

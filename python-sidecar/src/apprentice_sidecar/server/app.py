@@ -27,6 +27,8 @@ from ..training.memory import peak_memory_bytes
 from ..training.trainer import run_job
 from . import security
 from .chat import ChatService, Exchange
+from .security import Access
+from .transfers import Transfers
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -34,9 +36,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Sidecar:
     """Everything that the routes need, and the routes."""
 
-    def __init__(self, base: BaseModel, *, token: str, instance: str, training: TrainingEngine) -> None:
+    def __init__(self, base: BaseModel, access: Access, *, instance: str, training: TrainingEngine) -> None:
         self._base = base
-        self._token = token
+        self._access = access
         self._instance = instance
         self._created = int(time.time())
         self.engine = Engine(base)
@@ -59,13 +61,15 @@ class Sidecar:
             ("GET", "/training/jobs/{job_id}/events", self._job_events),
             ("POST", "/training/jobs/{job_id}/cancel", self._cancel_job),
         ]
+        if self._access.root is not None:
+            routes += Transfers(self._access, base_digest=self._base.digest).routes()
         return Starlette(routes=[Route(path, self._guarded(handler), methods=[method])
                                  for method, path, handler in routes])  # fmt: skip
 
     def _guarded(self, handler: Handler) -> Handler:
         async def guarded(request: Request) -> Response:
             try:
-                security.check(request, self._token)
+                security.check(request, self._access)
                 return await handler(request)
             except SidecarError as error:
                 return JSONResponse(error.to_body(), status_code=error.http_status)
@@ -127,7 +131,8 @@ class Sidecar:
 
     async def _load(self, request: Request) -> Response:
         wanted = parse(LoadAdapter, await _body(request))
-        served = await asyncio.wrap_future(self.engine.publish(wanted.lora_name, Path(wanted.lora_path)))
+        folder = Path(self._access.folder(wanted.lora_path, "lora_path"))
+        served = await asyncio.wrap_future(self.engine.publish(wanted.lora_name, folder))
         return JSONResponse({"status": "published", "canary": served.canary})
 
     async def _unload(self, request: Request) -> Response:
@@ -137,13 +142,21 @@ class Sidecar:
 
     async def _adopt(self, request: Request) -> Response:
         wanted = parse(AdoptRequest, await _body(request))
+        self._access.folder(wanted.source, "source")
+        self._access.folder(wanted.adapter.folder, "adapter.folder")
         adapter = await asyncio.to_thread(lambda: adopt_adapter(self._base, wanted))
         return JSONResponse({"adapter": adapter})
 
     async def _start_job(self, request: Request) -> Response:
         body = await _body(request)
-        job = await asyncio.to_thread(lambda: self.jobs.start(parse(TrainingJobRequest, body)))
+        job = await asyncio.to_thread(lambda: self._begin(parse(TrainingJobRequest, body)))
         return JSONResponse({"job_id": job.job_id, "status": job.status}, status_code=202)
+
+    def _begin(self, wanted: TrainingJobRequest) -> Job:
+        self._access.folder(wanted.adapter.folder, "adapter.folder")
+        if wanted.adapter.parent is not None:
+            self._access.folder(wanted.adapter.parent, "adapter.parent")
+        return self.jobs.start(wanted)
 
     async def _get_job(self, request: Request) -> Response:
         return JSONResponse(self.jobs.get(request.path_params["job_id"]).describe())

@@ -15,6 +15,7 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from ..base_model import BaseModel, fork_tree
 from ..checkpoints import AdapterCheckpoint, read_adapter
 from ..errors import SidecarError
+from ..marks import passing
 from .forward import Forward, Piece, TransformersForward, layer_shapes
 from .key_values import KeyValueStore
 from .lean import LeanForward, fits
@@ -81,6 +82,7 @@ class ServingTree:
         manifest_name = f"{checkpoint.manifest.get('name')}@{checkpoint.manifest.get('step')}"
         if manifest_name != name:
             raise _refused(folder, f"its manifest says {manifest_name}, not {name}")
+        passing("publish-read")
         key = f"step{self._count}"
         self._count += 1
         try:
@@ -89,11 +91,14 @@ class ServingTree:
             lean = None if self._lean is None else lean_adapter(self._bare, key, len(checkpoint.tensors))
             if self._lean is not None and lean is not None:
                 self._lean.add(name, lean)
+            passing("publish-loaded")
             served = ServedAdapter(name, key, folder, checkpoint.digest, self._canary(name, checkpoint))
         except BaseException:
             self._forget(name, key)
             raise
+        passing("publish-verified")
         self.adapters[name] = served
+        passing("published")
         return served
 
     def drop(self, name: str) -> None:

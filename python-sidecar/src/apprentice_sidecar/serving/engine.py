@@ -17,6 +17,7 @@ import torch
 
 from ..base_model import BaseModel
 from ..errors import SidecarError
+from ..marks import passing
 from .adapters import ServedAdapter, ServingTree
 from .batch import Batch, Slot
 from .grammar import Grammar
@@ -118,6 +119,7 @@ class Engine:
                     http_status=404,
                     param="lora_name",
                 )
+            passing("retiring")
             self._retired.add(name)
 
         return self._command(command)
@@ -218,6 +220,7 @@ class Engine:
 
     def _take(self, logits: torch.Tensor, rows: list[int]) -> None:
         """Samples the next token of `rows` from their logits; ends those that are done."""
+        passing("answering")
         owners: list[Sequence] = [self._batch.slots[row].owner for row in rows]
         masks = [None if owner.grammar is None else owner.grammar.allowed() for owner in owners]
         tokens, logprobs = sample(logits, [owner.sampling for owner in owners], masks)

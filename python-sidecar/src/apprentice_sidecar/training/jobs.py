@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ..base_model import BaseModel
 from ..checkpoints import read_manifest
 from ..errors import SidecarError
+from ..marks import passing
 from ..protocol import TrainingJobRequest
 from .trainer import Cancelled, Event, run_job
 
@@ -77,6 +78,7 @@ class TrainingJobs:
                 )
             job = Job(request.job_id, digest)
             self._jobs[request.job_id] = job
+        passing("job-accepted")
         threading.Thread(target=self._work, args=(job, request), name="training", daemon=True).start()
         return job
 
@@ -135,6 +137,10 @@ class TrainingJobs:
         self._say(job, {"type": "failed", "error": {"code": code, "message": message, "fix": fix}}, "failed")
 
     def _say(self, job: Job, event: Event, status: Status) -> None:
+        if event["type"] == "gradient_step":
+            passing("gradient-step")
+        elif event["type"] == "ended":
+            passing("job-ended")
         with self._changed:
             job.events.append({"seq": len(job.events) + 1, **event})
             job.status = status
