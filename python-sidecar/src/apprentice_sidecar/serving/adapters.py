@@ -193,7 +193,7 @@ class ServingTree:
 
 
 def _packs(base: BaseModel) -> bool:
-    """Whether a copy of the weights in oneDNN's layout pays: it is made for x86, and for float32 measured to be faster."""
+    """Whether a copy of the weights in oneDNN's layout pays: measured for float32 on x86."""
     return (
         base.dtype == "float32" and platform.machine() in ("x86_64", "AMD64") and torch.backends.mkldnn.is_available()
     )

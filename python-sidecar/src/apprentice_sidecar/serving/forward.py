@@ -1,4 +1,4 @@
-"""What runs a model on the store of keys and values: the contract, and transformers' own forward for any architecture."""
+"""What runs a model on the store of keys and values: the contract, and transformers' own forward."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ class TransformersForward:
         """See `Forward`."""
         numbers = torch.arange(store.mask.shape[0])[rows]
         positions = torch.tensor([store.lengths[row] for row in numbers.tolist()])[:, None]
-        logits: Tensor | None = None
+        parts: list[tuple[Tensor, Tensor]] = []
         for adapter in dict.fromkeys(adapters):
             mine = torch.tensor([place for place, one in enumerate(adapters) if one == adapter])
             here = positions[mine]
             length = int(here.max()) + 1
-            output = self._run(
+            output: Any = self._run(
                 adapter,
                 input_ids=tokens[mine][:, None],
                 position_ids=here,
@@ -87,12 +87,10 @@ class TransformersForward:
                 past_key_values=_StoreCache(store, numbers[mine], here, length),
                 use_cache=True,
             ).logits[:, -1].float()  # fmt: skip
-            if len(mine) == len(adapters):
-                return output
-            if logits is None:
-                logits = output.new_empty(len(adapters), output.shape[-1])
-            logits[mine] = output
-        assert logits is not None
+            parts.append((mine, output))
+        logits = parts[0][1].new_empty(len(adapters), parts[0][1].shape[-1])
+        for mine, part in parts:
+            logits[mine] = part
         return logits
 
     def _masks(self, positions: Tensor, used: Tensor) -> Any:
@@ -131,7 +129,7 @@ class _StoreCache(Cache):
 
 
 def layer_shapes(run: Callable[..., Any]) -> list[LayerShape]:
-    """Shapes of the model's cache, seen by running one token. Raises SidecarError for models without plain attention."""
+    """Shapes of the model's cache, seen by running one token. Raises SidecarError where a layer has none."""
     cache = DynamicCache()
     run(None, input_ids=torch.zeros(1, 1, dtype=torch.long), past_key_values=cache, use_cache=True)
     shapes: list[LayerShape] = []

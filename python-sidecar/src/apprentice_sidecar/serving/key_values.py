@@ -32,7 +32,10 @@ class LayerShape:
 
 
 class KeyValueStore:
-    """`layers[l]`: rows × 2 (keys, values) × heads × capacity × width. `mask`: rows × capacity, 0 where a row has a token, −inf elsewhere."""
+    """`layers[l]`: rows × 2 (keys, values) × heads × capacity × width.
+
+    `mask`: rows × capacity, 0 where a row has a token, −inf elsewhere.
+    """
 
     def __init__(self, shapes: list[LayerShape], dtype: torch.dtype, rows: int) -> None:
         self.shapes = shapes

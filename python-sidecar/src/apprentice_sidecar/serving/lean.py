@@ -1,8 +1,9 @@
 """A lean forward for models of the Llama and Qwen shape: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 
-It computes what transformers computes (tests compare the two), without its overhead for each layer. Projections that read
-the same input are one matrix; on CPUs where oneDNN multiplies few rows faster with its own memory layout, matrices are
-kept in it. Rows of several adapters and of the base model run together: an adapter's matrices meet its rows alone.
+It computes what transformers computes (tests compare the two), without its overhead for each layer. Projections that
+read the same input are one matrix; on CPUs where oneDNN multiplies few rows faster with its own memory layout, large
+matrices are copied into it. Rows of several adapters and of the base model run together: an adapter's matrices meet
+its rows alone.
 """
 
 from __future__ import annotations
