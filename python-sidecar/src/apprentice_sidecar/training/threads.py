@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import torch
+
+from ..threads import available_threads
 
 #: Rows of the product that is timed; its other sides are the model's own.
 ROWS = 256
@@ -25,13 +26,6 @@ def choose_threads(width: int, *, most: int | None = None) -> int:
     best = min(found, key=lambda threads: found[threads])
     torch.set_num_threads(best)
     return best
-
-
-def available_threads() -> int:
-    """`OMP_NUM_THREADS` where it is a number, at most the cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(int(asked), cores) if asked.isdigit() and int(asked) > 0 else cores
 
 
 def _seconds(left: torch.Tensor, right: torch.Tensor, threads: int) -> float:
