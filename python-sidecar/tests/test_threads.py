@@ -7,8 +7,8 @@ from threading import Thread
 import pytest
 import torch
 
-from apprentice_sidecar.training import threads
 from apprentice_sidecar.threads import available_threads
+from apprentice_sidecar.training import threads
 from apprentice_sidecar.training.threads import choose_threads
 
 
