@@ -57,8 +57,18 @@ def _write(file: Path, folder: Path) -> None:
     config.eos_token_id = tokenizer.eos_token_id
     with torch.device("meta"):
         fresh: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    fresh.load_state_dict({key: value.float() for key, value in read.state_dict().items()}, strict=False, assign=True)
+    weights = {key: value.float() for key, value in read.state_dict().items()}
+    loaded = fresh.load_state_dict(weights, strict=False, assign=True)
     fresh.tie_weights()
+    tied = {"lm_head.weight"} if config.tie_word_embeddings else set[str]()
+    missing = sorted({*loaded.missing_keys, *loaded.unexpected_keys} - tied)
+    if missing:
+        raise SidecarError(
+            "gguf_unreadable",
+            f"The GGUF file {str(file)!r} and its architecture differ in their weights: {', '.join(missing[:3])}.",
+            fix="Give the model as a Hugging Face folder.",
+            param="model",
+        )
     fresh.generation_config = read.generation_config
     fresh.generation_config.eos_token_id = tokenizer.eos_token_id
     fresh.save_pretrained(folder)
