@@ -130,6 +130,8 @@ export class RunningLocalBackend implements RunningBackend {
       toSidecarJob(given, this.#transfer.nameOf(job.name, job.step), rows, this.#loraTargets),
     );
     for await (const event of client.jobEvents(job.jobId, progress.seen)) {
+      // A short job may have ended in the meantime, and its last events lie here already.
+      if (signal?.aborted === true) throw new AbortedError('The training job', signal.reason);
       yield event.type === 'ended'
         ? {
             type: 'ended',
