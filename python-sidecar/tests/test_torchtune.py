@@ -15,7 +15,8 @@ from apprentice_sidecar.checkpoints import read_adapter
 from apprentice_sidecar.errors import SidecarError
 from apprentice_sidecar.loss import LossSettings, TokenBatch, policy_loss
 from apprentice_sidecar.packing import Pack, PackRow, pack_rows
-from apprentice_sidecar.protocol import Lora
+from apprentice_sidecar.protocol import Lora, TrainingJobRequest
+from apprentice_sidecar.training.contract import BuildPolicy
 from apprentice_sidecar.training.trainer import run_job
 from apprentice_sidecar.training.transformers import build_policy
 from apprentice_sidecar.training.transformers.policy import TransformersPolicy
@@ -148,7 +149,10 @@ ROWS = [row(0, "g", [1, 2, 3, 4, 5], [3, 4], 1.0), row(1, "g", [1, 2, 3, 9, 8], 
 
 def test_each_engine_goes_on_from_the_others_adapter(tmp_path: Path) -> None:
     base = tiny_base()
-    finish = lambda made, build: list(run_job(base, made, "d", lambda: False, build=build))  # noqa: E731
+
+    def finish(made: TrainingJobRequest, build: BuildPolicy) -> None:
+        list(run_job(base, made, "d", lambda: False, build=build))
+
     engines = {"transformers": build_policy, "torchtune": torchtune.build_policy}
     finish(request(tmp_path / "1", ROWS), torchtune.build_policy)
     for name, build in engines.items():

@@ -1,7 +1,7 @@
 /** What a running local backend needs of its sidecar, whether it runs here or on another host. */
-import type { PolicyRef } from '../../trajectory/ids.ts';
 import type { AdapterRef } from '../backend.ts';
 import type { AdoptedAdapter, Health, SidecarClient } from './client.ts';
+import type { PublishedAdapters } from './published.ts';
 
 /** A sidecar that answers. */
 export interface Sidecar {
@@ -14,20 +14,11 @@ export interface Sidecar {
   readonly fetch?: typeof fetch;
 }
 
-export interface PublishedAdapter {
-  readonly name: string;
-  readonly step: number;
-  /** As it is called on this machine. */
-  readonly folder: string;
-}
-
 export interface SidecarHost {
   /** The running sidecar; waits for a restart or a reconnection that is under way. Throws BackendUnavailableError. */
   process(signal?: AbortSignal): Promise<Sidecar>;
-  /** Publishes it again whenever the sidecar has lost it. */
-  remember(adapter: PublishedAdapter): void;
-  forget(policy: PolicyRef): void;
-  isPublished(policy: PolicyRef): boolean;
+  /** What it publishes again whenever the sidecar has lost it. */
+  readonly published: PublishedAdapters;
   close(): Promise<void>;
 }
 

@@ -57,7 +57,7 @@ export class RunningLocalBackend implements RunningBackend {
   async endpoint(policy: PolicyTarget, signal?: AbortSignal): Promise<Endpoint> {
     const { baseUrl, token, health, fetch } = await this.#host.process(signal);
     const model = policy === 'base' ? 'base' : policyId(policy);
-    if (policy !== 'base' && !this.#host.isPublished(policy)) {
+    if (policy !== 'base' && !this.#host.published.has(policy)) {
       throw new AdapterRefusedError(`${model} is not published.`, {
         fix: 'Publish it first; a step that was retired can be published again.',
       });
@@ -159,7 +159,7 @@ export class RunningLocalBackend implements RunningBackend {
       const sidecar = await this.#host.process();
       try {
         const report = await sidecar.client.publish(name, step, await this.#transfer.give(sidecar, location));
-        this.#host.remember({ name, step, folder: location });
+        this.#host.published.remember({ name, step, folder: location });
         return report;
       } catch (error) {
         if (!isPassing(error, attempts)) throw error;
@@ -183,7 +183,7 @@ export class RunningLocalBackend implements RunningBackend {
   }
 
   async retire(ref: PolicyRef): Promise<void> {
-    this.#host.forget(ref);
+    this.#host.published.forget(ref);
     const { client } = await this.#host.process();
     try {
       await client.retire(ref.name, ref.step);

@@ -1,7 +1,7 @@
 /** Keeps a sidecar running: restarts with growing pauses, gives up after too many failures, publishes again. */
 import { AbortedError, BackendUnavailableError } from '../../errors.ts';
-import { policyId, type PolicyRef } from '../../trajectory/ids.ts';
-import type { PublishedAdapter, SidecarHost } from './host.ts';
+import type { SidecarHost } from './host.ts';
+import { PublishedAdapters } from './published.ts';
 import { SidecarProcess, type SidecarStart } from './sidecar-process.ts';
 import { orAborted } from './wait.ts';
 
@@ -13,8 +13,8 @@ const firstPauseMs = 200;
 const openMs = 30_000;
 
 export class Supervisor implements SidecarHost {
+  readonly published = new PublishedAdapters();
   readonly #options: SidecarStart;
-  readonly #published = new Map<string, PublishedAdapter>();
   readonly #closing = new AbortController();
   #current: Promise<SidecarProcess>;
   #failures: number[] = [];
@@ -42,18 +42,6 @@ export class Supervisor implements SidecarHost {
     return orAborted(this.#current, signal);
   }
 
-  remember(adapter: PublishedAdapter): void {
-    this.#published.set(policyId(adapter), adapter);
-  }
-
-  forget(policy: PolicyRef): void {
-    this.#published.delete(policyId(policy));
-  }
-
-  isPublished(policy: PolicyRef): boolean {
-    return this.#published.has(policyId(policy));
-  }
-
   async close(): Promise<void> {
     this.#closing.abort();
     const [current] = await Promise.allSettled([this.#current]);
@@ -62,7 +50,7 @@ export class Supervisor implements SidecarHost {
 
   async #launch(): Promise<SidecarProcess> {
     const sidecar = await SidecarProcess.start({ ...this.#options, signal: this.#closing.signal });
-    for (const adapter of this.#published.values()) {
+    for (const adapter of this.published) {
       await sidecar.client.publish(adapter.name, adapter.step, adapter.folder);
     }
     void sidecar.ended.then(() => {

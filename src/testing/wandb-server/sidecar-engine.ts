@@ -109,10 +109,10 @@ async function train(
 }
 
 async function publish(supervisor: Supervisor, name: string, step: number, folder: string): Promise<void> {
-  if (supervisor.isPublished({ name, step })) return;
+  if (supervisor.published.has({ name, step })) return;
   const { client } = await supervisor.process();
   await client.publish(name, step, folder);
-  supervisor.remember({ name, step, folder });
+  supervisor.published.remember({ name, step, folder });
 }
 
 async function readFiles(folder: string): Promise<Record<string, Uint8Array>> {

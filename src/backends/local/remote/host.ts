@@ -6,9 +6,10 @@ import {
   InvalidOptionError,
   SidecarError,
 } from '../../../errors.ts';
-import { policyId, type PolicyRef } from '../../../trajectory/ids.ts';
+import { policyId } from '../../../trajectory/ids.ts';
 import { SidecarClient, type Health } from '../client.ts';
-import type { AdapterTransfer, PublishedAdapter, Sidecar, SidecarHost } from '../host.ts';
+import type { AdapterTransfer, Sidecar, SidecarHost } from '../host.ts';
+import { PublishedAdapters } from '../published.ts';
 import { orAborted } from '../wait.ts';
 import type { RemoteAddress } from './options.ts';
 import { connectionFault, fetchTrusting } from './trust.ts';
@@ -31,8 +32,8 @@ const longestPauseMs = 5000;
 const givenUpMs = 10_000;
 
 export class RemoteHost implements SidecarHost {
+  readonly published = new PublishedAdapters();
   readonly #options: RemoteHostOptions;
-  readonly #published = new Map<string, PublishedAdapter>();
   readonly #closing = new AbortController();
   #fetch: typeof fetch | undefined;
   #current: Promise<Sidecar> | undefined;
@@ -51,18 +52,6 @@ export class RemoteHost implements SidecarHost {
       });
     }
     return orAborted((this.#current ??= this.#keep(this.#connect())), signal);
-  }
-
-  remember(adapter: PublishedAdapter): void {
-    this.#published.set(policyId(adapter), adapter);
-  }
-
-  forget(policy: PolicyRef): void {
-    this.#published.delete(policyId(policy));
-  }
-
-  isPublished(policy: PolicyRef): boolean {
-    return this.#published.has(policyId(policy));
   }
 
   /** What runs on the host goes on: it may have other owners, and a job is found again by its id. */
@@ -134,8 +123,9 @@ export class RemoteHost implements SidecarHost {
 
   /** Puts into service again what a restarted host, or another owner, has taken out of it. */
   async #publishMissing(sidecar: Sidecar, served: readonly string[]): Promise<void> {
-    for (const [id, { name, step, folder }] of this.#published) {
-      if (served.includes(id)) continue;
+    for (const adapter of this.published) {
+      if (served.includes(policyId(adapter))) continue;
+      const { name, step, folder } = adapter;
       const given = await this.#options.transfer.give(sidecar, folder, this.#closing.signal);
       await sidecar.client.publish(name, step, given);
     }
