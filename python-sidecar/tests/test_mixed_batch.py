@@ -72,9 +72,8 @@ def test_rows_of_two_steps_and_the_base_model_in_one_batch_each_get_their_own(tm
         engine.close()
     gaps: list[float] = []
     others: list[float] = []
-    policies: dict[str | None, Any] = {
-        name: TransformersPolicy(base, Lora(rank=4, alpha=8)) for name in (None, "a@1", "a@2")
-    }
+    lora = Lora(rank=4, alpha=8)
+    policies = {name: TransformersPolicy(base, lora) for name in (None, "a@1", "a@2")}
     for step in (1, 2):
         policies[f"a@{step}"].load(read_adapter(tmp_path / str(step), expect_base_digest=base.digest).tensors)
     for (name, prompt), (tokens, logprobs) in zip(asked, answers, strict=True):
