@@ -33,9 +33,12 @@ const model = oneOf('model', values.model, modelNames);
 const engine = oneOf('training', values.training, trainingNames);
 const backend = oneOf('backend', values.backend, backendNames);
 
+/** At the learning rate that each backend gets. */
+const supportSteps = { local: 28, serverless: 36 };
+
 switch (model) {
   case 'tiny':
-    await demo(supportTask(await loadFramework(framework)), 28);
+    await demo(supportTask(await loadFramework(framework)), supportSteps[backend]);
     break;
   case 'smollm2':
     if (framework !== 'ai-sdk')
