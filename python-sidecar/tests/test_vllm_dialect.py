@@ -148,6 +148,25 @@ def test_what_is_not_there_is_refused(server: Server, tmp_path: Path) -> None:
     assert "t@9" in json.loads(text)["error"]["message"]
 
 
+def test_logprobs_of_a_prompt_are_told_by_token_id(server: Server) -> None:
+    body = {"model": "base", "prompt": [5, 6, 7], "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+    status, text = server.ask("POST", "/v1/completions", body)
+    assert status == 200, text
+    entries = json.loads(text)["choices"][0]["prompt_logprobs"]
+    assert entries[0] is None
+    assert all(entry[token]["logprob"] <= 0 for entry, token in zip(entries[1:], ("6", "7"), strict=True))
+
+
+def test_messages_are_tokenized_as_they_are_prompted(server: Server) -> None:
+    _, text = server.ask("POST", "/tokenize", {"model": "base", "messages": [{"role": "user", "content": "hello"}]})
+    assert json.loads(text)["tokens"] == server.chat()["prompt_token_ids"]
+    assert json.loads(text)["count"] == len(json.loads(text)["tokens"])
+
+
+def test_the_prefix_cache_can_be_emptied(server: Server) -> None:
+    assert json.loads(server.ask("POST", "/reset_prefix_cache")[1]) == {"success": True}
+
+
 def test_pausing_is_told_and_ends(server: Server) -> None:
     assert server.ask("POST", "/pause?mode=keep")[0] == 200
     assert json.loads(server.ask("GET", "/is_paused")[1]) == {"is_paused": True}
