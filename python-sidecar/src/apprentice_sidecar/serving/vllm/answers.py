@@ -82,6 +82,8 @@ class Answers:
             made: dict[str, Any] = {"role": "assistant", "content": ""}
         elif self._own_calls:
             made = state.read(delta.get("content") or "", ended=ended)
+            if delta.get("reasoning"):
+                made["reasoning"] = delta["reasoning"]
         else:
             made = {name: delta[name] for name in ("content", "reasoning", "tool_calls") if delta.get(name)}
             made = made or {"content": ""}

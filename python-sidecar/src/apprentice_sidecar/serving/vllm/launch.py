@@ -78,7 +78,8 @@ def launch_environment(settings: VllmSettings, inherited: Mapping[str, str]) -> 
     ours = {
         "VLLM_API_KEY": settings.api_key,
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
-        # Routes to pause and resume. They are dangerous in other hands: loopback and the key keep those away.
+        # Routes to pause and resume. vLLM asks for the key under /v1 only: who may connect to this machine's loopback
+        # could call these.
         "VLLM_SERVER_DEV_MODE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
