@@ -3,6 +3,7 @@ import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { z } from 'zod';
 import { AdapterRefusedError, AbortedError, SidecarError, TrainingFailedError } from '../../errors.ts';
 import type { CanaryReport } from '../backend.ts';
+import { servingEngines } from './engines.ts';
 import type { SidecarJob } from './job.ts';
 
 /** The version of docs/sidecar-protocol.md that this package speaks. */
@@ -11,6 +12,15 @@ const protocolVersion = 1;
 const spoken = z.looseObject({ protocol: z.int() });
 const health = z.object({
   instance: z.string(),
+  engine: z.enum(servingEngines),
+  /** Of an engine in a process of its own; `pid`: that which guards it, null while there is none. */
+  serving: z
+    .object({
+      state: z.enum(['ready', 'restarting', 'lost']),
+      restarts: z.int(),
+      pid: z.int().nullable(),
+    })
+    .optional(),
   base_model: z.string(),
   base_digest: z.string(),
   tokenizer_digest: z.string(),

@@ -16,7 +16,7 @@ import type {
   TrainingJob,
 } from '../backend.ts';
 import { groupRows } from '../rows.ts';
-import { jobError, type JobEvent } from './client.ts';
+import { jobError, type Health, type JobEvent } from './client.ts';
 import type { AdapterTransfer, Sidecar, SidecarHost } from './host.ts';
 import { toSidecarJob } from './job.ts';
 import { adaptersFolder } from './locations.ts';
@@ -75,6 +75,12 @@ export class RunningLocalBackend implements RunningBackend {
         contextLength: health.context_length,
       },
     };
+  }
+
+  /** What its sidecar says of itself: what serves, and whether that is ready. Throws SidecarError. */
+  async health(signal?: AbortSignal): Promise<Health> {
+    const { client } = await this.#host.process(signal);
+    return client.health(signal);
   }
 
   async *train(job: TrainingJob, signal?: AbortSignal): AsyncGenerator<TrainingEvent> {

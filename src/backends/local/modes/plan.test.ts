@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { InvalidOptionError } from '../../../errors.ts';
-import { planMode, type ModeFacts, type ModeOptions } from './plan.ts';
+import { planMode, trainingDevice, type ModeFacts, type ModeOptions } from './plan.ts';
 
 const facts: ModeFacts = {
   gpus: [
@@ -59,5 +59,12 @@ describe('planMode', () => {
     const plan = (): unknown => planMode(options, { ...facts, ...other });
     expect(plan).toThrow(InvalidOptionError);
     expect(plan).toThrow(message);
+  });
+
+  it('says where the trainer goes, and refuses another device beside it', () => {
+    const plan = planMode(dedicated({}), facts);
+    expect(trainingDevice(plan, 'auto')).toBe('cuda:2');
+    expect(trainingDevice(planMode({ kind: 'shared', gpu: 1 }, facts), 'cuda')).toBe('cuda:1');
+    expect(() => trainingDevice(plan, 'cpu')).toThrow(/localBackend\.device.*trains on cuda:2/);
   });
 });

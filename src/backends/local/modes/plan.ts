@@ -1,5 +1,7 @@
 /** How the GPUs of one machine are divided between serving and training. What cannot work is refused before a start. */
 import { InvalidOptionError } from '../../../errors.ts';
+import type { ServingEngineName } from '../engines.ts';
+import type { Device } from '../machine/plan.ts';
 
 export type ModeOptions =
   | {
@@ -26,7 +28,7 @@ export type ModeOptions =
 export interface ModeFacts {
   /** GPUs that were found, as nvidia-smi counts them, with their free memory. */
   readonly gpus: readonly { readonly index: number; readonly freeBytes: number }[];
-  readonly serving: 'transformers' | 'vllm';
+  readonly serving: ServingEngineName;
   /** Of the base model, where it is known: tensor parallelism divides them. */
   readonly attentionHeads?: number;
 }
@@ -66,6 +68,19 @@ export function planMode(options: ModeOptions, facts: ModeFacts): ModePlan {
     default:
       return options satisfies never;
   }
+}
+
+/** Where the trainer's base model lies. Throws InvalidOptionError where `device` says otherwise. */
+export function trainingDevice(plan: ModePlan, device: Device | 'auto'): Device {
+  const gpu = plan.kind === 'shared' ? plan.gpu : plan.trainingGpu;
+  const planned: Device = `cuda:${String(gpu)}` as Device;
+  if (device === 'auto' || device === 'cuda' || device === planned) return planned;
+  throw new InvalidOptionError({
+    field: 'localBackend.device',
+    received: device,
+    expected: `left out beside \`mode\`, which trains on ${planned}`,
+    fix: 'Leave one of them out.',
+  });
 }
 
 function planShared(
