@@ -12,13 +12,13 @@ import { probeMachine } from './machine/probe.ts';
 import { planServing, type ServingPlan } from './machine/serving.ts';
 import { planMode, trainingDevice } from './modes/plan.ts';
 import { modelSettings, type ModelSettings } from './models/registry.ts';
-import { checkOptions, defaultMaxLoraRank, type LocalBackendOptions } from './options.ts';
+import { checkOptions, type LocalBackendOptions } from './options.ts';
 import { startRemote } from './remote/index.ts';
 import { readRemoteOptions } from './remote/options.ts';
 import { RunningLocalBackend } from './running.ts';
 import { sameMachine } from './same-machine.ts';
 import { Supervisor } from './supervisor.ts';
-import { checkServed, validateTraining } from './training-options.ts';
+import { validateTraining } from './training-options.ts';
 
 export { doctor } from './doctor.ts';
 export type { DoctorOptions, DoctorReport, Possibility } from './doctor.ts';
@@ -54,10 +54,7 @@ export function localBackend(options: LocalBackendOptions = {}): LocalBackend {
   }
   return {
     kind: 'local',
-    validate(training) {
-      validateTraining(training);
-      if (options.serving === 'vllm') checkServed(training, options.maxLoraRank ?? defaultMaxLoraRank);
-    },
+    validate: validateTraining,
     start: (context) => startHere(context, options, startTimeoutMs),
   };
 }
@@ -93,7 +90,6 @@ async function startHere(
         : {
             engine: 'vllm',
             python: options.servingEnvironment ?? (await environment(serving.set)),
-            maxLoraRank: options.maxLoraRank ?? defaultMaxLoraRank,
             ...(serving.mode === undefined ? {} : { mode: serving.mode }),
           },
     device: training.device,

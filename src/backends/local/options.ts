@@ -12,10 +12,6 @@ import type { ModeOptions } from './modes/plan.ts';
 import type { ModelOptions } from './models/registry.ts';
 import { remoteSchema, type RemoteOptions } from './remote/options.ts';
 
-/** What vLLM can be told as --max-lora-rank. */
-const loraRanks = [8, 16, 32, 64, 128, 256, 320, 512] as const;
-export const defaultMaxLoraRank = 16;
-
 export interface LocalBackendOptions {
   /** A ready interpreter with the sidecar's requirements. Default: an environment that is installed when first used. */
   readonly environment?: string;
@@ -34,8 +30,6 @@ export interface LocalBackendOptions {
   readonly serving?: ServingEngineName;
   /** For serving 'vllm': a ready interpreter with vLLM. Default: an environment that is installed when first used. */
   readonly servingEnvironment?: string;
-  /** For serving 'vllm': the highest rank of an adapter; vLLM keeps room for it in every layer. Default: 16. */
-  readonly maxLoraRank?: (typeof loraRanks)[number];
   /** For serving 'vllm' on GPUs: who has which. Default: one GPU, on which vLLM sleeps while a step is trained. */
   readonly mode?: ModeOptions;
   /** Where the base model lies. Default: 'auto', the GPU with the most free memory, or the CPU; the report says why. */
@@ -62,14 +56,9 @@ const schema = z.strictObject({
   training: z.enum([...trainingEngines, 'auto']).optional(),
   serving: z.enum(servingEngines).optional(),
   servingEnvironment: z.string().min(1).optional(),
-  maxLoraRank: z.literal(loraRanks).optional(),
   mode: z
     .discriminatedUnion('kind', [
-      z.strictObject({
-        kind: z.literal('shared'),
-        gpu: gpu.optional(),
-        sleepLevel: z.literal([1, 2]).optional(),
-      }),
+      z.strictObject({ kind: z.literal('shared'), gpu: gpu.optional() }),
       z.strictObject({
         kind: z.literal('dedicated'),
         servingGpus: z.array(gpu),
@@ -95,9 +84,6 @@ const schema = z.strictObject({
 
 /** Options that do not speak of a process on this machine. */
 const anywhere = ['remote', 'startTimeoutMs'];
-/** Options that speak of vLLM; `mode` is looked at with the machine's GPUs. */
-const ofVllm = ['servingEnvironment', 'maxLoraRank'] as const;
-
 /** Throws InvalidOptionError with the field, the value received and the fix. */
 export function checkOptions(options: LocalBackendOptions): void {
   const parsed = schema.safeParse(options);
@@ -121,10 +107,8 @@ export function checkOptions(options: LocalBackendOptions): void {
       });
     }
   }
-  if (options.serving === 'vllm') return;
-  for (const field of ofVllm) {
-    if (options[field] === undefined) continue;
-    throw refuse(field, options[field], {
+  if (options.servingEnvironment !== undefined && options.serving !== 'vllm') {
+    throw refuse('servingEnvironment', options.servingEnvironment, {
       expected: "left out unless serving is 'vllm'",
       fix: "Leave it out, or choose serving: 'vllm'.",
     });

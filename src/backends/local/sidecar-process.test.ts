@@ -47,7 +47,7 @@ describe('vLLM is told', () => {
       threads: 1,
       dtype: 'float32',
       training: 'transformers',
-      serving: { engine: 'vllm', python: '/vllm/bin/python', maxLoraRank: 16, ...serving },
+      serving: { engine: 'vllm', python: '/vllm/bin/python', ...serving },
       device: 'cpu',
       quantization: 'none',
       model: settingsFor(baseModel, undefined),
@@ -58,8 +58,7 @@ describe('vLLM is told', () => {
 
   test('where it lies, what it keeps room for, and how tools are called', () => {
     expect(told('/models/tiny')).toBe(
-      '--serving vllm --serving-python /vllm/bin/python --serving-state /run --max-lora-rank 16 ' +
-        '--tool-call-parser hermes',
+      '--serving vllm --serving-python /vllm/bin/python --serving-state /run --tool-call-parser hermes',
     );
   });
 
@@ -67,14 +66,12 @@ describe('vLLM is told', () => {
     ['Qwen/Qwen3-0.6B', '--tool-call-parser hermes --reasoning-parser qwen3'],
     ['Qwen/Qwen2.5-Coder-7B-Instruct', '--tool-call-parser none'],
   ])('the parsers of %s', (baseModel, parsers) => {
-    expect(told(baseModel)).toMatch(new RegExp(`--max-lora-rank 16 ${parsers}$`));
+    expect(told(baseModel)).toMatch(new RegExp(`--serving-state /run ${parsers}$`));
   });
 
-  test('which GPUs are its own, and how it sleeps on one that it shares', () => {
+  test('which GPUs are its own; without a word it shares that of the trainer', () => {
     const because = '';
-    expect(told('tiny', { mode: { kind: 'shared', gpu: 1, sleepLevel: 2, because } })).toMatch(
-      /--serving-gpus 1 --sleep-level 2$/,
-    );
+    expect(told('tiny', { mode: { kind: 'shared', gpu: 1, because } })).not.toContain('--serving-gpus');
     const mode = {
       kind: 'dedicated',
       servingGpus: [0, 2],

@@ -24,7 +24,6 @@ export type ServingStart =
       readonly engine: 'vllm';
       /** Interpreter of the environment that holds vLLM. */
       readonly python: string;
-      readonly maxLoraRank: number;
       /** Absent on a CPU. */
       readonly mode?: ModePlan;
     };
@@ -229,24 +228,12 @@ function servingArguments(
     case 'vllm':
       return [
         ...['--serving', 'vllm', '--serving-python', serving.python, '--serving-state', runFolder],
-        ...['--max-lora-rank', String(serving.maxLoraRank)],
         ...['--tool-call-parser', model.toolCallParser ?? 'none'],
         ...(model.reasoningParser === null ? [] : ['--reasoning-parser', model.reasoningParser]),
-        ...(serving.mode === undefined ? [] : modeArguments(serving.mode)),
+        ...(serving.mode?.kind === 'dedicated' ? ['--serving-gpus', serving.mode.servingGpus.join(',')] : []),
       ];
     default:
       return serving satisfies never;
-  }
-}
-
-function modeArguments(mode: ModePlan): readonly string[] {
-  switch (mode.kind) {
-    case 'shared':
-      return ['--serving-gpus', String(mode.gpu), '--sleep-level', String(mode.sleepLevel)];
-    case 'dedicated':
-      return ['--serving-gpus', mode.servingGpus.join(',')];
-    default:
-      return mode satisfies never;
   }
 }
 

@@ -61,14 +61,3 @@ export function validateTraining(options: Parameters<Backend['validate']>[0]): v
     fix: 'See the docstrings of LossOptions, OptimizerOptions and LoraOptions.',
   });
 }
-
-/** Throws InvalidOptionError for an adapter that could be trained and not be served by vLLM. */
-export function checkServed({ lora }: Parameters<Backend['validate']>[0], maxLoraRank: number): void {
-  if (lora?.rank === undefined || lora.rank <= maxLoraRank) return;
-  throw new InvalidOptionError({
-    field: 'lora.rank',
-    received: lora.rank,
-    expected: `at most ${String(maxLoraRank)}, for which vLLM keeps room`,
-    fix: 'Lower it, or raise `maxLoraRank` of localBackend.',
-  });
-}

@@ -63,7 +63,7 @@ describe('on GPUs', () => {
   test('one is shared unless they are divided', () => {
     expect(planServing(withGpus, { serving: 'vllm', device: 'cuda:1' })).toMatchObject({
       set: 'cuda-serve',
-      mode: { kind: 'shared', gpu: 1, sleepLevel: 1 },
+      mode: { kind: 'shared', gpu: 1 },
     });
     const mode = planMode(
       { kind: 'dedicated', servingGpus: [0], trainingGpus: [1] },

@@ -20,11 +20,8 @@ const dedicated = (more: Partial<Extract<ModeOptions, { kind: 'dedicated' }>>): 
 
 describe('planMode', () => {
   it('shares the GPU with the most free memory, or the one that was chosen', () => {
-    expect(planMode({ kind: 'shared' }, facts)).toMatchObject({ gpu: 1, sleepLevel: 1 });
-    expect(planMode({ kind: 'shared', gpu: 2, sleepLevel: 2 }, facts)).toMatchObject({
-      gpu: 2,
-      sleepLevel: 2,
-    });
+    expect(planMode({ kind: 'shared' }, facts)).toMatchObject({ gpu: 1 });
+    expect(planMode({ kind: 'shared', gpu: 2 }, facts)).toMatchObject({ gpu: 2 });
   });
 
   it('holds the model on all serving GPUs together, and trains on another one', () => {

@@ -9,11 +9,6 @@ export type ModeOptions =
       readonly kind: 'shared';
       /** As nvidia-smi counts. Default: the one with the most free memory. */
       readonly gpu?: number;
-      /**
-       * 1 keeps the weights of the base model in main memory, 2 reads them from disk again: slower, for machines whose
-       * main memory does not hold them. Default: 1.
-       */
-      readonly sleepLevel?: 1 | 2;
     }
   | {
       /** Serving and training have GPUs of their own: serving never stops. */
@@ -37,7 +32,6 @@ export type ModePlan =
   | {
       readonly kind: 'shared';
       readonly gpu: number;
-      readonly sleepLevel: 1 | 2;
       readonly because: string;
     }
   | {
@@ -83,20 +77,20 @@ export function trainingDevice(plan: ModePlan, device: Device | 'auto'): Device 
   });
 }
 
-function planShared(
-  { gpu, sleepLevel = 1 }: Extract<ModeOptions, { kind: 'shared' }>,
-  facts: ModeFacts,
-): ModePlan {
+function planShared({ gpu }: Extract<ModeOptions, { kind: 'shared' }>, facts: ModeFacts): ModePlan {
   if (gpu !== undefined) {
     checkThere('gpu', [gpu], facts);
-    return { kind: 'shared', gpu, sleepLevel, because: `GPU ${String(gpu)} was chosen.` };
+    return {
+      kind: 'shared',
+      gpu,
+      because: `GPU ${String(gpu)} is shared: serving sleeps on it while a step is trained.`,
+    };
   }
   const [most] = [...facts.gpus].sort((left, right) => right.freeBytes - left.freeBytes);
   const index = most?.index ?? 0;
   return {
     kind: 'shared',
     gpu: index,
-    sleepLevel,
     because: `GPU ${String(index)} has the most free memory; serving sleeps on it while a step is trained.`,
   };
 }
