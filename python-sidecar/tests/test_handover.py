@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from apprentice_sidecar.errors import SidecarError
-from apprentice_sidecar.training.handover import Handover, State
+from apprentice_sidecar.serving.handover import Handover, State
 
 PUBLISHED = {"triage@1": Path("/one"), "triage@2": Path("/two")}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -99,22 +100,25 @@ _FAMILY = (
 )
 
 
-def _start(seconds: str) -> tuple[subprocess.Popen[str], int]:
+def _start(notes: Path, seconds: str) -> tuple[subprocess.Popen[str], int]:
     process = subprocess.Popen(
-        [sys.executable, str(Path(guard.__file__)), sys.executable, "-c", _FAMILY, seconds],
+        [sys.executable, str(Path(guard.__file__)), str(notes), sys.executable, "-c", _FAMILY, seconds],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
     return process, int(process.stdout.readline())
 
 
+def _is_gone_now(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def _is_gone(pid: int) -> bool:
     for _ in range(100):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state == "Z":
+        if _is_gone_now(pid):
             return True
         time.sleep(0.05)
     with contextlib.suppress(ProcessLookupError):
@@ -122,15 +126,40 @@ def _is_gone(pid: int) -> bool:
     return False
 
 
-def test_all_is_ended_when_the_lifeline_ends() -> None:
-    process, grandchild = _start("60")
+def test_all_is_ended_when_the_lifeline_ends(tmp_path: Path) -> None:
+    process, grandchild = _start(tmp_path, "60")
     assert process.stdin is not None
     process.stdin.close()
     assert process.wait(timeout=10) == 128 + signal.SIGKILL
     assert _is_gone(grandchild)
 
 
-def test_what_a_leader_leaves_behind_is_ended_with_it() -> None:
-    process, grandchild = _start("0")
+def test_what_a_leader_leaves_behind_is_ended_with_it(tmp_path: Path) -> None:
+    process, grandchild = _start(tmp_path, "0")
     assert process.wait(timeout=10) == 0
     assert _is_gone(grandchild)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_guard_leaves_behind_is_found_by_its_note(tmp_path: Path) -> None:
+    process, grandchild = _start(tmp_path, "60")
+    while not list(tmp_path.glob("vllm-*.json")):
+        time.sleep(0.01)
+    assert guard.end_left_overs(tmp_path) == []
+    process.kill()
+    process.wait()
+    assert not _is_gone_now(grandchild)
+    assert len(guard.end_left_overs(tmp_path)) == 1
+    assert _is_gone(grandchild)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_number_that_another_process_has_now_is_left_alone(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    note = {"boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
+    note |= {"guard": {"pid": 2**22 + 1, "started": "1"}, "command": {"pid": process.pid, "started": "1"}}
+    (tmp_path / "vllm-4194305.json").write_text(json.dumps(note))
+    assert guard.end_left_overs(tmp_path) == []
+    assert process.poll() is None
+    process.kill()
+    process.wait()

@@ -39,25 +39,28 @@ def main(arguments: list[str] | None = None) -> int:
     import uvicorn
 
     from .server.app import Sidecar
+    from .server.run import run
     from .server.security import Access
 
     say("progress", stage="model", message=f"loading {options.model}")
-    try:
-        base, training = load_engines(options, lambda text: say("progress", stage="model", message=text))
-    except SidecarError as error:
-        say("failed", code=error.code, message=error.message, fix=error.fix)
-        return 1
-    passing("model-loaded")
     instance = secrets.token_hex(8)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    app = Sidecar(base, Access(token), instance=instance, training=training).app()
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
-    listener.listen(512)
-    port = listener.getsockname()[1]
-    # The socket listens already: whoever connects after this line is answered once the loop runs.
-    say("ready", protocol=PROTOCOL_VERSION, port=port, pid=os.getpid(), instance=instance)
-    server.run(sockets=[listener])
+
+    def ready() -> None:
+        # The socket listens already: whoever connects after this line is answered once the loop runs.
+        listener.listen(512)
+        say("ready", protocol=PROTOCOL_VERSION, port=listener.getsockname()[1], pid=os.getpid(), instance=instance)
+
+    try:
+        engines = load_engines(options, lambda stage, text: say("progress", stage=stage, message=text))
+        passing("model-loaded")
+        app = Sidecar(engines, Access(token), instance=instance).app()
+        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
+        run(engines.serving, config, listener, ready)
+    except SidecarError as error:
+        say("failed", code=error.code, message=error.message, fix=error.fix)
+        return 1
     return 0
 
 

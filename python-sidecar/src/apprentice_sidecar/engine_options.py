@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .engines import Engines
 from .errors import SidecarError
 
 if TYPE_CHECKING:
     from .base_model import BaseModel
-    from .base_models.packages import Say
-    from .training.contract import TrainingEngine
+    from .serving.contract import ServingEngine
+
+#: Hears of a stage of the start, and what happens in it.
+Tell = Callable[[str, str], None]
+
+
+#: Options that only vLLM can honour.
+VLLM_OPTIONS = {
+    "serving-python": "interpreter of the environment that holds vLLM (needed)",
+    "tool-call-parser": "how this family writes tool calls; default: hermes",
+    "reasoning-parser": "how this family writes its reasoning; default: it stays text",
+    "serving-state": "folder for vLLM's log and the note of its process; default: a temporary one",
+}
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Base model, precision, device and training engine."""
+    """Base model, precision, device, training engine and serving engine."""
     parser.add_argument("--model", required=True, help="folder, hub id, .gguf file or package:NAME")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "apprentice",
                         help="folder for models that are fetched or converted")  # fmt: skip
@@ -27,15 +41,19 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quantization", choices=["none", "4bit"], default="none", help="weights to train on")
     parser.add_argument("--context-length", type=int, default=None, help="tokens, where less than the model's own")
     parser.add_argument("--chat-template-kwargs", type=_json_object, default={}, help="JSON, for every prompt")
+    parser.add_argument("--serving", choices=["transformers", "vllm"], default="transformers", help="what answers")
+    for name, what in VLLM_OPTIONS.items():
+        parser.add_argument(f"--{name}", default=None, help=f"with --serving vllm: {what}")
 
 
-def load_engines(options: argparse.Namespace, say: Say, *, name: str | None = None) -> tuple[BaseModel, TrainingEngine]:
-    """The base model, called `name` or as the options say, and what trains it; `say` hears what takes time.
+def load_engines(options: argparse.Namespace, tell: Tell, *, name: str | None = None) -> Engines:
+    """The base model, called `name` or as the options say, what trains it and what serves it.
 
-    Raises SidecarError where they do not fit each other or this machine.
+    `tell` hears of what takes time. Raises SidecarError where they do not fit each other or this machine.
     """
     from .training.engines import training_engine
 
+    _check_serving(options)
     if options.quantization == "4bit" and options.training != "unsloth":
         raise SidecarError(
             "quantization_unsupported",
@@ -48,8 +66,9 @@ def load_engines(options: argparse.Namespace, say: Say, *, name: str | None = No
     from .base_model import load_base
     from .base_models.resolve import resolve_base
 
+    model = resolve_base(options.model, options.cache, lambda text: tell("model", text))
     base = load_base(
-        resolve_base(options.model, options.cache, say),
+        model,
         name=name or options.model,
         dtype=options.dtype,
         threads=options.threads,
@@ -58,7 +77,58 @@ def load_engines(options: argparse.Namespace, say: Say, *, name: str | None = No
         chat_template_kwargs=options.chat_template_kwargs,
     )
     training.check(base)
-    return base, training
+    return Engines(base, training, _serving(options, base, model, tell))
+
+
+def _check_serving(options: argparse.Namespace) -> None:
+    if options.serving == "transformers":
+        given = next((name for name in VLLM_OPTIONS if getattr(options, name.replace("-", "_")) is not None), None)
+        if given is not None:
+            raise SidecarError(
+                "serving_option_unused",
+                f"--{given} is for --serving vllm only.",
+                fix=f"Add --serving vllm, or leave --{given} out.",
+                param=given,
+            )
+    elif options.serving_python is None:
+        raise SidecarError(
+            "serving_python_missing",
+            "--serving vllm needs the environment that holds vLLM.",
+            fix="Give its interpreter with --serving-python.",
+            param="serving-python",
+        )
+    elif options.device not in ("cpu", "cuda"):
+        raise SidecarError(
+            "device_unsupported",
+            f"vLLM cannot be told to serve on {options.device!r}.",
+            fix="Give cuda, and choose the card with CUDA_VISIBLE_DEVICES.",
+            param="device",
+        )
+
+
+def _serving(options: argparse.Namespace, base: BaseModel, model: str, tell: Tell) -> ServingEngine:
+    if options.serving == "transformers":
+        from .serving.transformers import TransformersServing
+
+        return TransformersServing(base)
+    from .serving.vllm.engine import VllmServing
+    from .serving.vllm.launch import VllmSettings
+    from .threads import available_threads
+
+    settings = VllmSettings(
+        python=options.serving_python,
+        model=model,
+        port=0,
+        api_key="",
+        device=options.device,
+        dtype=options.dtype,
+        context_length=base.context_length,
+        tool_call_parser=options.tool_call_parser or "hermes",
+        reasoning_parser=options.reasoning_parser,
+        threads=options.threads or available_threads(),
+    )
+    state = Path(options.serving_state or tempfile.mkdtemp(prefix="apprentice-vllm-"))
+    return VllmServing(base, settings, state, say=lambda text: tell("serving", text))
 
 
 def _json_object(text: str) -> dict[str, Any]:

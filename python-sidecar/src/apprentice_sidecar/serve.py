@@ -62,24 +62,27 @@ def _serve(options: argparse.Namespace, token: str, state: Path, listener: socke
     import uvicorn
 
     from .server.app import Sidecar
+    from .server.run import run
     from .server.security import LOOPBACK, Access
 
     name = options.model_name or options.model
     if Path(options.model).exists():
         options.model = str(Path(options.model).resolve())
     options.cache = options.cache.resolve()
+    if options.serving_state is not None:
+        options.serving_state = Path(options.serving_state).resolve()
     certificate, key = (None if file is None else Path(file).resolve() for file in (options.tls_cert, options.tls_key))
     os.chdir(state)
     say("progress", stage="model", message=f"loading {options.model}")
     try:
-        base, training = load_engines(options, lambda text: say("progress", stage="model", message=text), name=name)
+        engines = load_engines(options, lambda stage, text: say("progress", stage=stage, message=text), name=name)
     except SidecarError as error:
         return _failed(error)
     passing("model-loaded")
     instance = secrets.token_hex(8)
     named = options.tls_cert is not None or options.behind_proxy
     access = Access(token, hosts=None if named else LOOPBACK, root=state)
-    app = Sidecar(base, access, instance=instance, training=training).app()
+    app = Sidecar(engines, access, instance=instance).app()
     try:
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", proxy_headers=False,
                                 timeout_graceful_shutdown=GRACE_SECONDS,
@@ -89,9 +92,15 @@ def _serve(options: argparse.Namespace, token: str, state: Path, listener: socke
         return _failed(SidecarError("tls_unusable", f"The certificate or its key cannot be read: {error}.",
                                     fix="Give PEM files that belong together."))  # fmt: skip
     host, port = listener.getsockname()[:2]
-    say("ready", protocol=PROTOCOL_VERSION, host=host, port=port, pid=os.getpid(), instance=instance,
-        tls=certificate is not None)  # fmt: skip
-    uvicorn.Server(config).run(sockets=[listener])
+
+    def ready() -> None:
+        say("ready", protocol=PROTOCOL_VERSION, host=host, port=port, pid=os.getpid(), instance=instance,
+            tls=certificate is not None)  # fmt: skip
+
+    try:
+        run(engines.serving, config, listener, ready)
+    except SidecarError as error:
+        return _failed(error)
     return 0
 
 

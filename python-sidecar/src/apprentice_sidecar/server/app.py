@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,19 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from .. import PROTOCOL_VERSION
 from ..base_model import BaseModel
+from ..engines import Engines
 from ..errors import SidecarError
 from ..protocol import AdoptRequest, ChatRequest, LoadAdapter, TokenizeRequest, TrainingJobRequest, UnloadAdapter, parse
-from ..serving.engine import Engine
+from ..serving.contract import Exchange
 from ..training.adopt import adopt_adapter
-from ..training.contract import TrainingEngine
 from ..training.jobs import Job, TrainingJobs
 from ..training.memory import peak_memory_bytes
-from ..training.trainer import run_job
+from ..training.trainer import Event, run_job
 from . import security
-from .chat import ChatService, Exchange
 from .security import Access
 from .transfers import Transfers
 
@@ -36,15 +35,14 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Sidecar:
     """Everything that the routes need, and the routes."""
 
-    def __init__(self, base: BaseModel, access: Access, *, instance: str, training: TrainingEngine) -> None:
-        self._base = base
+    def __init__(self, engines: Engines, access: Access, *, instance: str) -> None:
+        self._base = base = engines.base
         self._access = access
         self._instance = instance
         self._created = int(time.time())
-        self.engine = Engine(base)
-        self._training = training
-        self.jobs = TrainingJobs(base, run=partial(run_job, build=training.build))
-        self._chat = ChatService(base, self.engine)
+        self._serving = engines.serving
+        self._training = engines.training
+        self.jobs = TrainingJobs(base, run=self._train)
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -77,13 +75,13 @@ class Sidecar:
         return guarded
 
     async def _health(self, _: Request) -> Response:
-        job = self.jobs.current()
+        job, load = self.jobs.current(), self._serving.load()
         return JSONResponse(
             {
                 "status": "ok",
                 "protocol": PROTOCOL_VERSION,
                 "instance": self._instance,
-                "engine": "cpu",
+                "engine": self._serving.name,
                 "training_engine": self._training.name,
                 "base_model": self._base.name,
                 "base_digest": self._base.digest,
@@ -91,14 +89,15 @@ class Sidecar:
                 "chat_template_digest": self._base.chat_template_digest,
                 "context_length": self._base.context_length,
                 "dtype": self._base.dtype,
-                "models": ["base", *(one.name for one in self.engine.names)],
+                "models": ["base", *(one.name for one in self._serving.published)],
                 "training": None if job is None else {"job_id": job},
                 "stats": {
-                    "requests_running": self.engine.running,
-                    "requests_waiting": self.engine.waiting,
-                    "generated_tokens": self.engine.generated,
+                    "requests_running": load.running,
+                    "requests_waiting": load.waiting,
+                    "generated_tokens": load.generated,
                     "peak_memory_bytes": peak_memory_bytes(),
                 },
+                **self._serving.health(),
             }
         )
 
@@ -106,38 +105,43 @@ class Sidecar:
         common = {"object": "model", "created": self._created, "owned_by": "apprentice",
                   "max_model_len": self._base.context_length}  # fmt: skip
         data = [{"id": "base", "root": self._base.name, "parent": None, **common}]
-        data += [{"id": one.name, "root": str(one.folder), "parent": "base", **common} for one in self.engine.names]
+        data += [{"id": one.name, "root": str(one.folder), "parent": "base", **common}
+                 for one in self._serving.published]  # fmt: skip
         return JSONResponse({"object": "list", "data": data})
 
     async def _completions(self, request: Request) -> Response:
-        exchange = self._chat.begin(parse(ChatRequest, await _body(request)))
-        if exchange.request.stream:
-            return StreamingResponse(_cancelling(exchange), media_type="text/event-stream")
-        answer = asyncio.ensure_future(exchange.answer())
+        wanted = parse(ChatRequest, await _body(request))
+        answer = asyncio.ensure_future(self._answer(wanted))
         gone = asyncio.ensure_future(_disconnected(request))
         try:
             await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                return JSONResponse(answer.result())
-            return Response(status_code=499)
+            return answer.result() if answer.done() else Response(status_code=499)
         finally:
-            exchange.cancel()
             answer.cancel()
             gone.cancel()
 
+    async def _answer(self, request: ChatRequest) -> Response:
+        exchange = await self._serving.begin(request)
+        if request.stream:
+            return _Events(exchange)
+        try:
+            return JSONResponse(await exchange.answer())
+        finally:
+            exchange.cancel()
+
     async def _tokenize(self, request: Request) -> Response:
-        ids = self._chat.tokenize(parse(TokenizeRequest, await _body(request)))
+        ids = await self._serving.tokenize(parse(TokenizeRequest, await _body(request)))
         return JSONResponse({"tokens": ids, "count": len(ids), "max_model_len": self._base.context_length})
 
     async def _load(self, request: Request) -> Response:
         wanted = parse(LoadAdapter, await _body(request))
         folder = Path(self._access.folder(wanted.lora_path, "lora_path"))
-        served = await asyncio.wrap_future(self.engine.publish(wanted.lora_name, folder))
+        served = await self._serving.publish(wanted.lora_name, folder)
         return JSONResponse({"status": "published", "canary": served.canary})
 
     async def _unload(self, request: Request) -> Response:
         wanted = parse(UnloadAdapter, await _body(request))
-        await asyncio.wrap_future(self.engine.retire(wanted.lora_name))
+        await self._serving.retire(wanted.lora_name)
         return JSONResponse({"status": "unloaded"})
 
     async def _adopt(self, request: Request) -> Response:
@@ -157,6 +161,19 @@ class Sidecar:
         if wanted.adapter.parent is not None:
             self._access.folder(wanted.adapter.parent, "adapter.parent")
         return self.jobs.start(wanted)
+
+    def _train(
+        self, base: BaseModel, request: TrainingJobRequest, digest: str, is_cancelled: Callable[[], bool]
+    ) -> Iterator[Event]:
+        """A job's events; that it has ended is told once serving has its device back."""
+        last: list[Event] = []
+        with self._serving.lend_device():
+            for event in run_job(base, request, digest, is_cancelled, build=self._training.build):
+                if event["type"] == "ended":
+                    last.append(event)
+                else:
+                    yield event
+        yield from last
 
     async def _get_job(self, request: Request) -> Response:
         return JSONResponse(self.jobs.get(request.path_params["job_id"]).describe())
@@ -197,12 +214,23 @@ async def _disconnected(request: Request) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _cancelling(exchange: Exchange) -> AsyncIterator[str]:
-    """The exchange's events; leaving early, as an abandoned connection does, cancels it."""
+class _Events(StreamingResponse):
+    """The exchange's events. Leaving early, as an abandoned connection does, cancels it, even before the first one."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(_told(exchange), media_type="text/event-stream")
+        self._exchange = exchange
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._exchange.cancel()
+
+
+async def _told(exchange: Exchange) -> AsyncIterator[str]:
     try:
         async for event in exchange.events():
             yield event
     except SidecarError as error:
         yield f"data: {json.dumps(error.to_body())}\n\n"
-    finally:
-        exchange.cancel()

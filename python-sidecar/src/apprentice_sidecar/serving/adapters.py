@@ -14,27 +14,21 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
 from ..base_model import BaseModel, fork_tree
 from ..checkpoints import AdapterCheckpoint, read_adapter
-from ..errors import SidecarError
 from ..marks import passing
+from .contract import PublishedAdapter
 from .forward import Forward, Piece, TransformersForward, layer_shapes
 from .key_values import KeyValueStore
 from .lean import LeanForward, fits
 from .lora import lean_adapter
-
-#: Largest |served − trainer| in nats that a canary may show, by the precision of the base weights.
-CANARY_BOUNDS = {"float32": 1e-3, "bfloat16": 0.25}
+from .publishing import canary_of, compare_canary, published_before, refused
 
 
-@dataclass
-class ServedAdapter:
-    """A published step."""
+@dataclass(frozen=True)
+class ServedAdapter(PublishedAdapter):
+    """A published step of this tree."""
 
-    name: str
     #: PEFT's key for it: module names may not hold dots
     key: str
-    folder: Path
-    digest: str
-    canary: dict[str, float]
 
 
 class ServingTree:
@@ -68,20 +62,9 @@ class ServingTree:
     def publish(self, name: str, folder: Path) -> ServedAdapter:
         """Loads, verifies, runs the canary, publishes. Raises SidecarError and then serves what it served before."""
         checkpoint = read_adapter(folder, expect_base_digest=self._base.digest)
-        known = self.adapters.get(name)
+        known = published_before(name, checkpoint, self.adapters.get(name))
         if known is not None:
-            if known.digest == checkpoint.digest:
-                return known
-            raise SidecarError(
-                "adapter_name_taken",
-                f"{name} is served with other weights.",
-                fix="A name is never used for other bytes: publish under the next step.",
-                http_status=409,
-                param="lora_name",
-            )
-        manifest_name = f"{checkpoint.manifest.get('name')}@{checkpoint.manifest.get('step')}"
-        if manifest_name != name:
-            raise _refused(folder, f"its manifest says {manifest_name}, not {name}")
+            return known
         passing("publish-read")
         key = f"step{self._count}"
         self._count += 1
@@ -92,7 +75,7 @@ class ServingTree:
             if self._lean is not None and lean is not None:
                 self._lean.add(name, lean)
             passing("publish-loaded")
-            served = ServedAdapter(name, key, folder, checkpoint.digest, self._canary(name, checkpoint))
+            served = ServedAdapter(name, folder, checkpoint.digest, self._canary(name, checkpoint), key)
         except BaseException:
             self._forget(name, key)
             raise
@@ -136,11 +119,11 @@ class ServingTree:
         found = {name: tuple(value.shape) for name, value in checkpoint.tensors.items()}
         if expected != found:
             odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
-            raise _refused(checkpoint.folder, f"the tensor {odd} does not fit the base model and its configuration")
+            raise refused(checkpoint.folder, f"the tensor {odd} does not fit the base model and its configuration")
         set_peft_model_state_dict(self._peft, checkpoint.tensors, adapter_name=key)
         loaded = self._state(key)
         if any(not torch.equal(loaded[name].cpu(), value) for name, value in checkpoint.tensors.items()):
-            raise _refused(checkpoint.folder, "its tensors did not arrive in the model")
+            raise refused(checkpoint.folder, "its tensors did not arrive in the model")
 
     def _state(self, key: str) -> dict[str, torch.Tensor]:
         return get_peft_model_state_dict(self._peft, adapter_name=key)
@@ -158,29 +141,9 @@ class ServingTree:
 
     def _canary(self, name: str, checkpoint: AdapterCheckpoint) -> dict[str, float]:
         """Gaps between the served and the trainer's logprobs of the canary; refuses too large ones."""
-        canary = checkpoint.manifest.get("canary")
-        if not isinstance(canary, dict):
-            raise _refused(checkpoint.folder, "its manifest has no canary")
-        ids, first, wanted = canary["token_ids"], canary["first"], torch.tensor(canary["logprobs"])
-        served = (self._logprobs(name, ids, first) - wanted).abs()
-        base = (self._logprobs(None, ids, first) - wanted).abs()
-        report = {
-            "tokens": float(len(wanted)),
-            "mean_gap": float(served.mean()),
-            "max_gap": float(served.max()),
-            "base_gap": float(base.mean()),
-        }
-        bound = CANARY_BOUNDS[self._base.dtype]
-        if not report["max_gap"] <= bound:
-            raise SidecarError(
-                "adapter_canary_failed",
-                f"The served adapter gives other logprobs than its trainer: up to {report['max_gap']:.2g} nats apart, "
-                f"where {bound:g} is allowed.",
-                fix="Train the step again; what is served stays as it is.",
-                http_status=422,
-                param="lora_path",
-            )
-        return report
+        canary = canary_of(checkpoint)
+        served, base = (self._logprobs(one, canary.token_ids, canary.first).tolist() for one in (name, None))
+        return compare_canary(canary, served, base, dtype=self._base.dtype)
 
     @torch.no_grad()
     def _logprobs(self, adapter: str | None, ids: list[int], first: int) -> torch.Tensor:
@@ -196,14 +159,4 @@ def _packs(base: BaseModel) -> bool:
     """Whether a copy of the weights in oneDNN's layout pays: measured for float32 on x86."""
     return (
         base.dtype == "float32" and platform.machine() in ("x86_64", "AMD64") and torch.backends.mkldnn.is_available()
-    )
-
-
-def _refused(folder: Path, why: str) -> SidecarError:
-    return SidecarError(
-        "adapter_invalid",
-        f"The adapter in {folder} is refused: {why}.",
-        fix="Train the step again, or restore the folder from a copy; what is served stays as it is.",
-        http_status=422,
-        param="lora_path",
     )

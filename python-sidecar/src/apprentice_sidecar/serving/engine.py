@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 import torch
 
 from ..base_model import BaseModel
-from ..errors import SidecarError
 from ..marks import passing
 from .adapters import ServedAdapter, ServingTree
 from .batch import Batch, Slot
+from .contract import adapter_not_served, adapter_unloading
 from .grammar import Grammar
 from .sampling import SamplingSettings, sample
 from .threads import ThreadChoice
@@ -96,13 +96,7 @@ class Engine:
 
         def command() -> ServedAdapter:
             if name in self._retired:
-                raise SidecarError(
-                    "adapter_unloading",
-                    f"{name} is being unloaded.",
-                    fix="Wait until its last request has ended.",
-                    http_status=409,
-                    param="lora_name",
-                )
+                raise adapter_unloading(name)
             return self._tree.publish(name, folder)
 
         return self._command(command)
@@ -112,13 +106,7 @@ class Engine:
 
         def command() -> None:
             if not self.serves(name):
-                raise SidecarError(
-                    "adapter_not_found",
-                    f"{name} is not served.",
-                    fix="GET /v1/models lists what is.",
-                    http_status=404,
-                    param="lora_name",
-                )
+                raise adapter_not_served(name)
             passing("retiring")
             self._retired.add(name)
 

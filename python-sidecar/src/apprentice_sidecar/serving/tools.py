@@ -79,3 +79,25 @@ def split_calls(text: str) -> tuple[str, list[ToolCall]]:
         calls.append(call)
     content += rest
     return (content.strip() if calls else content), calls
+
+
+class CallReader:
+    """Reads an answer while it grows: text before a tool-call mark goes out at once, the rest once all is there."""
+
+    def __init__(self) -> None:
+        self._said = 0
+
+    def visible(self, text: str) -> str:
+        """What may go out of the answer so far and did not before; the start of a mark may become a whole one."""
+        end = text.find(OPEN)
+        if end < 0:
+            held = next((n for n in range(min(len(OPEN) - 1, len(text)), 0, -1) if OPEN.startswith(text[-n:])), 0)
+            end = len(text) - held
+        new = text[self._said : end]
+        self._said = max(self._said, end)
+        return new
+
+    def rest(self, text: str) -> tuple[str, list[ToolCall]]:
+        """What is left of the whole answer: its calls, or where there are none the text that was held back."""
+        calls = split_calls(text)[1]
+        return ("" if calls else text[self._said :]), calls

@@ -23,6 +23,12 @@ def to_vllm_request(request: ChatRequest, *, device: Literal["cpu", "cuda"]) -> 
             param="seed",
         )
     body = request.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    # What is null was not given; vLLM would take a null tool_choice for none.
+    body = {name: value for name, value in body.items() if value is not None}
+    if request.tool_choice == "none":
+        # As our own engine: tools that may not be called are no part of the prompt.
+        body.pop("tools", None)
+        body.pop("tool_choice")
     # Ours and vLLM's default: 1. Said, so that a model's own sampling defaults can never come in.
     body["temperature"] = request.temperature
     body["top_p"] = request.top_p

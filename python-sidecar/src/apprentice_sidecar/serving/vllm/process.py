@@ -39,6 +39,11 @@ class VllmProcess:
         self.ended = asyncio.Event()
         self._watcher = asyncio.create_task(self._watch())
 
+    @property
+    def guard_pid(self) -> int:
+        """Of the guard, whose end is the end of vLLM."""
+        return self._process.pid
+
     @classmethod
     async def start(
         cls,
@@ -57,10 +62,11 @@ class VllmProcess:
             settings, port=settings.port or _free_port(), api_key=settings.api_key or secrets.token_hex(32)
         )
         log.parent.mkdir(parents=True, exist_ok=True)
+        guard.end_left_overs(log.parent)
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             process = await asyncio.create_subprocess_exec(
-                chosen.python, guard.__file__, *launch_command(chosen),
+                chosen.python, guard.__file__, str(log.parent), *launch_command(chosen),
                 stdin=asyncio.subprocess.PIPE,  # the lifeline
                 stdout=descriptor,
                 stderr=descriptor,
@@ -104,6 +110,8 @@ class VllmProcess:
 
     async def _watch(self) -> None:
         await self._process.wait()
+        # A guard that was killed could end nothing.
+        guard.end_left_overs(self.log.parent)
         self.ended.set()
 
     async def _wait_until_ready(self, timeout_seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Chat completions: one request to one or more sequences, and their tokens to an answer, plain or streamed."""
+"""Our own engine's chat completions: a request to one or more sequences, their tokens to an answer or a stream."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 from ..base_model import BaseModel
 from ..errors import SidecarError
 from ..protocol import ChatRequest, NamedToolChoice, TokenizeRequest
-from ..serving.engine import Engine, Sequence
-from ..serving.grammar import Grammar, GrammarFactory
-from ..serving.prompt import PromptMaker
-from ..serving.sampling import SamplingSettings, seeded
-from ..serving.text import TextStream
-from ..serving.tools import OPEN, forced_tools, split_calls
+from .contract import model_not_found
+from .engine import Engine, Sequence
+from .grammar import Grammar, GrammarFactory
+from .prompt import PromptMaker
+from .sampling import SamplingSettings, seeded
+from .text import TextStream
+from .tools import CallReader, forced_tools, split_calls
 
 
 class Choice:
@@ -59,21 +60,15 @@ class ChatService:
         known = ends if isinstance(ends, list) else [ends]
         self._end_ids = frozenset(one for one in [*known, tokenizer.eos_token_id] if isinstance(one, int))
 
-    def begin(self, request: ChatRequest) -> Exchange:
+    def begin(self, request: ChatRequest) -> TokenExchange:
         """Validates, submits, and gives the exchange to read from. Raises SidecarError."""
         adapter = None if request.model == "base" else request.model
         if adapter is not None and not self._engine.serves(adapter):
-            raise SidecarError(
-                "model_not_found",
-                f"The model {request.model!r} is not served.",
-                fix="GET /v1/models lists what is.",
-                http_status=404,
-                param="model",
-            )
+            raise model_not_found(request.model)
         prompt = self._prompts.make(request)
         room = self._base.context_length - len(prompt)
         wanted = request.max_completion_tokens or request.max_tokens or room
-        return Exchange(self, request, prompt, adapter, min(room, wanted))
+        return TokenExchange(self, request, prompt, adapter, min(room, wanted))
 
     def tokenize(self, request: TokenizeRequest) -> list[int]:
         """The ids of the messages; the same for every adapter."""
@@ -95,7 +90,7 @@ class ChatService:
             self._grammars = GrammarFactory(self._base.tokenizer, int(self._base.model.config.vocab_size))
         return self._grammars
 
-    def submit(self, exchange: Exchange, index: int) -> tuple[Choice, Sequence]:
+    def submit(self, exchange: TokenExchange, index: int) -> tuple[Choice, Sequence]:
         """Starts answer `index` of an exchange."""
         request = exchange.request
         choice = Choice(index, TextStream(self._base.tokenizer, self._end_ids, request.stops), self._base.tokenizer)
@@ -126,7 +121,7 @@ class ChatService:
         return choice, sequence
 
 
-class Exchange:
+class TokenExchange:
     """One request on its way. Reading it to the end or cancelling it is the caller's duty."""
 
     def __init__(
@@ -193,10 +188,13 @@ class Exchange:
             whole["token_ids"] = choice.stream.ids
         return whole
 
+    @property
+    def reads_calls(self) -> bool:
+        """Whether the answer may hold tool calls."""
+        return bool(self.request.tools) and self.request.tool_choice != "none"
+
     def _split(self, text: str) -> tuple[str, list[Any]]:
-        if not self.request.tools or self.request.tool_choice == "none":
-            return text, []
-        return split_calls(text)
+        return split_calls(text) if self.reads_calls else (text, [])
 
     def _usage(self) -> dict[str, int]:
         made = sum(len(choice.stream.ids) for choice in self._choices)
@@ -219,10 +217,6 @@ class Exchange:
             yield self._event([], usage=self._usage())
         yield "data: [DONE]\n\n"
 
-    def split_for_stream(self, text: str) -> tuple[str, list[Any]]:
-        """As for a whole answer."""
-        return self._split(text)
-
     def _event(self, choices: list[dict[str, Any]], **more: Any) -> str:
         return f"data: {json.dumps({**self._head, 'object': 'chat.completion.chunk', 'choices': choices, **more})}\n\n"
 
@@ -230,9 +224,10 @@ class Exchange:
 class _ChunkWriter:
     """What one choice has still to say. Text from a tool-call mark on waits until the answer is whole."""
 
-    def __init__(self, exchange: Exchange, choice: Choice) -> None:
+    def __init__(self, exchange: TokenExchange, choice: Choice) -> None:
         self._exchange = exchange
         self._choice = choice
+        self._reader = CallReader() if exchange.reads_calls else None
         self._said_text = 0
         self._said_ids = 0
         self.closed = False
@@ -245,28 +240,20 @@ class _ChunkWriter:
             return []
         ended = self._choice.ended
         text = self._choice.stream.text if ended else self._choice.stream.settled
+        count = len(self._choice.stream.ids)
         if not ended:
-            count = len(self._choice.stream.ids)
-            visible = self._before_calls(text)
+            visible = self._visible(text)
             return [self._chunk({"content": visible}, count, None)] if visible or count > self._said_ids else []
         self.closed = True
-        content, calls = self._exchange.split_for_stream(text)
+        rest, calls = (self._visible(text), []) if self._reader is None else self._reader.rest(text)
         wire = [{"index": place, **call.to_wire()} for place, call in enumerate(calls)]
-        rest = text[self._said_text :] if not calls else ""
         delta: dict[str, Any] = {"tool_calls": wire} if calls else {"content": rest}
-        del content
-        reason = "tool_calls" if calls else self._choice.finish_reason
-        return [self._chunk(delta, len(self._choice.stream.ids), reason)]
+        return [self._chunk(delta, count, "tool_calls" if calls else self._choice.finish_reason)]
 
-    def _before_calls(self, text: str) -> str:
-        end = len(text)
-        if self._exchange.request.tools and self._exchange.request.tool_choice != "none":
-            mark = text.find(OPEN)
-            if mark >= 0:
-                end = mark
-            else:
-                end -= next((n for n in range(min(len(OPEN) - 1, len(text)), 0, -1) if OPEN.startswith(text[-n:])), 0)
-        visible = text[self._said_text : end] if end > self._said_text else ""
+    def _visible(self, text: str) -> str:
+        if self._reader is not None:
+            return self._reader.visible(text)
+        visible = text[self._said_text :]
         self._said_text += len(visible)
         return visible
 
