@@ -64,17 +64,21 @@ export async function swapUnderLoad(
       answers.push({ step, prompt, ...(await stream(endpoint, `tiny@${String(step)}`, prompt)) });
     }
   };
-  const clients = Array.from({ length: 16 }, (_, number) => client(number));
+  const clients = Promise.all(Array.from({ length: 16 }, (_, number) => client(number)));
+  clients.catch(() => undefined); // reported at the end
   const gaps: number[] = [];
-  for (let step = 2; step <= adapters.length; step += 1) {
-    const report = await publish(step);
-    gaps.push(report.against === 'trainer' ? report.maxGap : Infinity);
-    live = step;
-    if (step > 3) await backend.retire({ name: 'tiny', step: step - 3 });
-    await new Promise((resolve) => setTimeout(resolve, 100));
+  try {
+    for (let step = 2; step <= adapters.length; step += 1) {
+      const report = await publish(step);
+      gaps.push(report.against === 'trainer' ? report.maxGap : Infinity);
+      live = step;
+      if (step > 3) await backend.retire({ name: 'tiny', step: step - 3 });
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  } finally {
+    swapping = false;
   }
-  swapping = false;
-  await Promise.all(clients);
+  await clients;
   expect(Math.max(...gaps)).toBeLessThan(1e-3);
   expect(new Set(answers.map((one) => one.step)).size).toBeGreaterThan(10);
   // Greedy answers of one step to one prompt are the same however the batch looked; other steps give other logprobs.
