@@ -303,19 +303,22 @@ async function longJob(endpoint: Endpoint): Promise<TrainingJob> {
   };
 }
 
-/** Sends past the sidecar what it refuses: a seed, over a prompt that is read in several chunks. */
+/** Sends past the sidecar what it refuses: seeds, over more prompts than are read at once. */
 async function poison(): Promise<void> {
   const { baseUrl, apiKey } = await servingProcess(backend);
-  const sent = fetch(`${baseUrl}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({
-      model: 'base',
-      messages: [{ role: 'user', content: 'Say back: lamp '.repeat(80) }],
-      seed: 7,
-      max_tokens: 16,
-    }),
+  const answers = Array.from({ length: 24 }, async (_, number) => {
+    const response = await fetch(`${baseUrl}/v1/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+      // Each prompt begins otherwise: what is known from another one is not read again.
+      body: JSON.stringify({
+        model: 'base',
+        prompt: Array<number>(900).fill(100 + number),
+        seed: 7,
+        max_tokens: 16,
+      }),
+    }).catch(() => undefined);
+    return response?.status ?? 500;
   });
-  const response = await sent.catch(() => undefined);
-  expect(response?.status ?? 500).toBeGreaterThanOrEqual(500);
+  expect(Math.max(...(await Promise.all(answers)))).toBe(500);
 }
