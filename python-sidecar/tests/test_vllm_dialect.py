@@ -148,6 +148,25 @@ def test_what_is_not_there_is_refused(server: Server, tmp_path: Path) -> None:
     assert "t@9" in json.loads(text)["error"]["message"]
 
 
+def test_the_logprob_of_the_only_token_that_may_be_sampled_is_told(server: Server) -> None:
+    body = {"model": "base", "prompt": [5, 6], "max_tokens": 1, "temperature": 0, "logprobs": 0,
+            "allowed_token_ids": [7]}  # fmt: skip
+    status, text = server.ask("POST", "/v1/completions", body)
+    assert status == 200
+    (logprob,) = json.loads(text)["choices"][0]["logprobs"]["token_logprobs"]
+    assert logprob < 0
+
+
+def test_messages_are_tokenized_as_they_are_prompted(server: Server) -> None:
+    _, text = server.ask("POST", "/tokenize", {"model": "base", "messages": [{"role": "user", "content": "hello"}]})
+    assert json.loads(text)["tokens"] == server.chat()["prompt_token_ids"]
+    assert json.loads(text)["count"] == len(json.loads(text)["tokens"])
+
+
+def test_the_prefix_cache_can_be_emptied(server: Server) -> None:
+    assert json.loads(server.ask("POST", "/reset_prefix_cache")[1]) == {"success": True}
+
+
 def test_pausing_is_told_and_ends(server: Server) -> None:
     assert server.ask("POST", "/pause?mode=keep")[0] == 200
     assert json.loads(server.ask("GET", "/is_paused")[1]) == {"is_paused": True}

@@ -1,11 +1,13 @@
 """A server in vLLM's dialect that can be told to misbehave, as its own process: for what vLLM cannot do on a CPU.
 
-`python vllm_dialect.py [--replicas N] [--boot-seconds S]` prints its port. Its key comes as VLLM_API_KEY, as for vLLM.
-What it answers is checked by `test_vllm_dialect.py`, which also runs against a real vLLM. It holds no model: token ids
-are made from a digest of the prompt and of the adapter's weights, so that two adapters answer differently.
+`python vllm_dialect.py [--replicas N] [--boot-seconds S] [--port N]` prints its port; vLLM's other options are taken
+and left alone. Its key comes as VLLM_API_KEY, as for vLLM. What it answers is checked by `test_vllm_dialect.py`, which
+also runs against a real vLLM. It holds no model: token ids are made from a digest of the prompt and of the adapter's
+weights, so that two adapters answer differently, and the logprobs of an adapter's canary are those of its manifest.
 
 `POST /test/faults` takes, each as a number of times or as true for always: `refuse_load` (409), `stuck_sleep` (says
-done, stays awake), `lose_adapters` (on waking), `dead` (503 everywhere).
+done, stays awake), `stuck_wake` (says done, stays asleep), `lose_adapters` (on waking), `wrong_logprobs` (as if an
+adapter did nothing), `dead` (503 everywhere). `POST /test/crash` ends it.
 """
 
 from __future__ import annotations
@@ -63,6 +65,9 @@ class Dialect:
             Route("/health", self.health),
             Route("/v1/models", self.models),
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/completions", self.complete, methods=["POST"]),
+            Route("/tokenize", self.tokenize, methods=["POST"]),
+            Route("/reset_prefix_cache", self.reset, methods=["POST"]),
             Route("/v1/load_lora_adapter", self.load, methods=["POST"]),
             Route("/v1/unload_lora_adapter", self.unload, methods=["POST"]),
             Route("/sleep", self.sleep, methods=["POST"]),
@@ -72,6 +77,7 @@ class Dialect:
             Route("/resume", self.resume, methods=["POST"]),
             Route("/is_paused", self.is_paused),
             Route("/test/faults", self.set_faults, methods=["POST"]),
+            Route("/test/crash", self.crash, methods=["POST"]),
         ]
         app = Starlette(routes=routes)
         app.add_middleware(BaseHTTPMiddleware, dispatch=self.guard)
@@ -82,7 +88,7 @@ class Dialect:
         key = os.environ.get("VLLM_API_KEY")
         if key and path.startswith("/v1") and request.headers.get("authorization") != f"Bearer {key}":
             return JSONResponse({"error": "Unauthorized"}, status_code=401)
-        if path != "/test/faults" and self.strikes("dead"):
+        if not path.startswith("/test/") and self.strikes("dead"):
             return Response(status_code=503)
         return await call_next(request)
 
@@ -126,6 +132,8 @@ class Dialect:
     async def wake(self, _: Request) -> Response:
         if self.sleeping and self.strikes("lose_adapters"):
             self.adapters = [{} for _ in self.adapters]
+        if self.strikes("stuck_wake"):
+            return Response()
         self.sleeping = False
         self.awake.set()
         return Response()
@@ -148,6 +156,39 @@ class Dialect:
         self.faults = await request.json()
         return JSONResponse(self.faults)
 
+    async def crash(self, _: Request) -> Response:
+        os._exit(1)
+
+    async def reset(self, _: Request) -> Response:
+        return JSONResponse({"success": True})
+
+    async def tokenize(self, request: Request) -> Response:
+        ids = prompt_of(await request.json())
+        return JSONResponse({"count": len(ids), "max_model_len": 2048, "tokens": ids, "token_strs": None})
+
+    async def complete(self, request: Request) -> Response:
+        """One token after a prompt of ids: the only one that may be sampled, with its logprob."""
+        body = await request.json()
+        model, ids = body.get("model", BASE), body["prompt"]
+        loaded = self.adapters[next(self.turn)]
+        if model != BASE and model not in loaded:
+            return refusal(404, "NotFoundError", f"The model `{model}` does not exist.", "model")
+        await self.awake.wait()
+        (token,) = body.get("allowed_token_ids") or [0]
+        value = -1.0
+        if model != BASE and not self.strikes("wrong_logprobs"):
+            canary = json.loads((Path(loaded[model]) / "manifest.json").read_text())["canary"]
+            place = len(ids) - canary["first"]
+            if 0 <= place < len(canary["logprobs"]) and canary["token_ids"][: len(ids) + 1] == [*ids, token]:
+                value = canary["logprobs"][place]
+        text = text_of([token])
+        logprobs = {"text_offset": [0], "token_logprobs": [value], "tokens": [text], "top_logprobs": [{text: value}]}
+        choice = {"index": 0, "text": text, "logprobs": logprobs if "logprobs" in body else None,
+                  "finish_reason": "length"}  # fmt: skip
+        usage = {"prompt_tokens": len(ids), "completion_tokens": 1, "total_tokens": len(ids) + 1}
+        return JSONResponse({"id": "cmpl-1", "object": "text_completion", "created": self.created, "model": model,
+                             "choices": [choice], "usage": usage})  # fmt: skip
+
     async def chat(self, request: Request) -> Response:
         body = await request.json()
         model = body.get("model", BASE)
@@ -158,7 +199,7 @@ class Dialect:
         weights = b""
         if model != BASE:
             weights = (Path(loaded[model]) / "adapter_model.safetensors").read_bytes()
-        prompt = list(json.dumps(body["messages"]).encode())
+        prompt = prompt_of(body)
         wanted = body.get("max_completion_tokens") or body.get("max_tokens") or 16
         answers = [tokens_of(weights, prompt, wanted, index) for index in range(body.get("n") or 1)]
         if body.get("stream"):
@@ -201,6 +242,10 @@ class Dialect:
         yield "data: [DONE]\n\n"
 
 
+def prompt_of(body: dict[str, Any]) -> list[int]:
+    return list(json.dumps(body["messages"]).encode())
+
+
 def said(chunk: dict[str, Any]) -> str:
     return f"data: {json.dumps(chunk)}\n\n"
 
@@ -224,9 +269,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--boot-seconds", type=float, default=0.0)
-    options = parser.parse_args()
+    parser.add_argument("--port", type=int, default=0)
+    options = parser.parse_known_args()[0]
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.bind(("127.0.0.1", options.port))
     print(listener.getsockname()[1], flush=True)
     time.sleep(options.boot_seconds)
     listener.listen(128)

@@ -20,7 +20,7 @@ from .adapters import VllmAdapters
 from .answers import Answers
 from .client import exceeds_context, refusal, told
 from .device import CpuDevice, CudaDevice, OwnDevice
-from .dialect import to_vllm_request
+from .dialect import as_text, to_vllm_request
 from .exchange import VllmExchange, broken
 from .gate import Gate
 from .launch import BASE, VllmSettings
@@ -29,6 +29,8 @@ from .supervisor import Patience, State, Supervisor
 
 #: The ranks that vLLM allocates buffers for.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+#: What bounds an answer.
+_BOUNDS = {"max_tokens", "max_completion_tokens"}
 #: How long requests in flight may go on before a restart with larger buffers cuts them off.
 _DRAIN_SECONDS = 300.0
 
@@ -141,10 +143,11 @@ class VllmServing:
         body = to_vllm_request(request, device=self._device)
         body |= self._template_kwargs(request.chat_template_kwargs)
         body["return_token_ids"] = True
-        own_calls = self._reads_calls and bool(body.get("tools")) and request.tool_choice in (None, "auto")
+        for bound in _BOUNDS & body.keys():
+            body[bound] = min(body[bound], self._base.context_length)
+        own_calls = self._reads_calls and bool(body.get("tools"))
         if own_calls:
-            # The prompt has the tools all the same; the text comes as the model wrote it.
-            body |= {"tool_choice": "none", "skip_special_tokens": False}
+            body = as_text(body, request)
         self._waiting += 1
         try:
             await self._gate.enter()
@@ -182,7 +185,7 @@ class VllmServing:
 
     async def _shorten(self, process: VllmProcess, body: dict[str, Any]) -> bool:
         """Bounds an answer by the room that the prompt leaves; False where it leaves none or no bound was given."""
-        bounds = [name for name in ("max_tokens", "max_completion_tokens") if name in body]
+        bounds = _BOUNDS & body.keys()
         wanted = {name: body[name] for name in ("model", "messages", "tools", "chat_template_kwargs") if name in body}
         counted = await told(process, "POST", "/tokenize", wanted | {"model": BASE})
         room = self._base.context_length - int(counted["count"])

@@ -90,6 +90,8 @@ class Supervisor:
 
     async def process(self, wait_seconds: float | None = None) -> VllmProcess:
         """The vLLM to ask, waited for while it is being started again. Raises SidecarError 503."""
+        if self._process is not None and self._process.ended.is_set() and self.state is State.READY:
+            self.state = State.RESTARTING  # its keeper has not looked yet
         if self.state is not State.READY:
             await self._wait_until_ready(self._patience.wait_seconds if wait_seconds is None else wait_seconds)
         if self._process is None:
@@ -168,7 +170,8 @@ class Supervisor:
         while missed < self._patience.looks:
             try:
                 await asyncio.wait_for(process.ended.wait(), self._patience.look_seconds)
-                _note(f"vLLM has ended. Its last lines:\n{process.log_tail()}")
+                if not self._asked_for:
+                    _note(f"vLLM has ended. Its last lines:\n{process.log_tail()}")
                 return
             except asyncio.TimeoutError:
                 missed = 0 if await process.is_healthy() else missed + 1
