@@ -15,7 +15,19 @@ export default defineConfig({
         test: {
           name: 'end-to-end',
           include: ['test/**/*.test.ts'],
+          exclude: ['test/vllm/**'],
           testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        ssr,
+        test: {
+          // On a real vLLM, which takes half a minute to start: `npm run test:vllm`.
+          name: 'vllm',
+          include: ['test/vllm/**/*.test.ts'],
+          testTimeout: 600_000,
           hookTimeout: 300_000,
           fileParallelism: false,
         },

@@ -6,12 +6,8 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import {
-  cacheFolder,
-  ensureEnvironment,
-  type Environment,
-  type RequirementSet,
-} from '../src/backends/local/install.ts';
+import { ensureEnvironment, type Environment, type RequirementSet } from '../src/backends/local/install.ts';
+import { cacheFolder } from '../src/backends/local/locations.ts';
 import { cudaProblems } from '../src/backends/local/machine/plan.ts';
 import { gpuCheckFile, probeMachine } from '../src/backends/local/machine/probe.ts';
 

@@ -15,6 +15,7 @@ const tasks = {
   demo: 'examples/support-desk/demo.ts',
   'example:serverless': 'examples/serverless/train.ts',
   test: 'scripts/test.ts',
+  'test:vllm': 'scripts/test-vllm.ts',
   check: 'scripts/check.ts',
   'gpu-check': 'scripts/gpu-check.ts',
   'bench:adapters': 'bench/adapters/index.ts',

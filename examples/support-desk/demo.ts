@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { createApprentice } from 'apprentice';
 import type { Scenario } from 'apprentice/rewards';
 import { routingTask } from '../routing-desk/task.ts';
-import { backendNames, demoBackend, modelNames, trainingNames } from './backend.ts';
+import { backendNames, demoBackend, modelNames, servingNames, trainingNames } from './backend.ts';
 import { frameworkNames, loadFramework } from './frameworks/index.ts';
 import { runDemo } from './run-demo.ts';
 import { DemoScreen } from './screen.ts';
@@ -24,6 +24,7 @@ const { values } = parseArgs({
     folder: { type: 'string' },
     backend: { type: 'string', default: 'local' },
     training: { type: 'string', default: 'transformers' },
+    serving: { type: 'string', default: 'transformers' },
   },
 });
 const seed = wholeNumber('seed', values.seed);
@@ -31,7 +32,11 @@ const heldOut = wholeNumber('held-out', values['held-out']);
 const framework = oneOf('framework', values.framework, frameworkNames);
 const model = oneOf('model', values.model, modelNames);
 const engine = oneOf('training', values.training, trainingNames);
+const serving = oneOf('serving', values.serving, servingNames);
 const backend = oneOf('backend', values.backend, backendNames);
+
+if (backend !== 'local' && serving !== 'transformers')
+  refuse('--serving is for --backend local: at W&B the service serves. --serving', serving);
 
 /** At the learning rate that each backend gets. */
 const supportSteps = { local: 28, serverless: 36 };
@@ -60,6 +65,7 @@ async function demo<S extends Scenario, R>(task: DemoTask<S, R>, defaultSteps: n
     backend,
     model,
     engine,
+    serving,
     training: task.training,
     note: (message) => {
       screen.note(message);
@@ -82,8 +88,18 @@ async function demo<S extends Scenario, R>(task: DemoTask<S, R>, defaultSteps: n
   });
   try {
     const { signal } = stop;
-    const { training } = chosen;
-    const figures = await runDemo({ task, apprentice, screen, seed, steps, heldOut, training, signal });
+    const { training, concurrency = task.concurrency } = chosen;
+    const figures = await runDemo({
+      task,
+      apprentice,
+      screen,
+      seed,
+      steps,
+      heldOut,
+      training,
+      concurrency,
+      signal,
+    });
     const { before, after } = figures;
     const seconds = {
       install: chosen.installSeconds,
@@ -91,7 +107,7 @@ async function demo<S extends Scenario, R>(task: DemoTask<S, R>, defaultSteps: n
       total: (performance.now() - startedAt) / 1000,
     };
     const { store, capture } = await apprentice.status();
-    const result = { framework, model, seed, ...figures, seconds, store };
+    const result = { framework, model, serving, engine, seed, ...figures, seconds, store };
     if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
     if (before !== undefined && after !== undefined) {
       const closing = chosen.closing(`${folder}/models/${task.name}/adapters`, folder);

@@ -14,6 +14,8 @@ export interface DemoRun<S extends Scenario, R> {
   readonly heldOut: number;
   /** What the backend can be asked for. */
   readonly training: TrainingSettings;
+  /** Agents at a time. */
+  readonly concurrency: number;
   readonly signal: AbortSignal;
 }
 
@@ -52,7 +54,7 @@ export async function runDemo<S extends Scenario, R>(run: DemoRun<S, R>): Promis
     rewards: [task.reward],
     scaleByStandardDeviation: true,
     ...run.training,
-    limits: { concurrency: task.concurrency },
+    limits: { concurrency: run.concurrency },
     signal: run.signal,
     onProgress: (progress) => {
       screen.progress(progress);

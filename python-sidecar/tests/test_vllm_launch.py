@@ -40,6 +40,22 @@ def test_the_command_on_a_gpu_can_sleep_and_reads_reasoning() -> None:
     assert "--enforce-eager" not in command
 
 
+def test_gpus_that_are_its_own_hold_the_model_together_and_never_sleep() -> None:
+    settings = VllmSettings(
+        python="py", model="/m", port=1, api_key="key", device="cuda", gpus=(0, 2), shares_gpu=False
+    )
+    command = " ".join(launch_command(settings))
+    assert command.endswith("--tool-call-parser hermes --tensor-parallel-size 2")
+    assert launch_environment(settings, {})["CUDA_VISIBLE_DEVICES"] == "0,2"
+    assert launch_environment(settings, {"CUDA_VISIBLE_DEVICES": "3,5,7"})["CUDA_VISIBLE_DEVICES"] == "3,7"
+
+
+def test_a_gpu_that_is_shared_is_taken_in_part() -> None:
+    settings = VllmSettings(python="py", model="/m", port=1, api_key="key", device="cuda", gpus=(1,), gpu_memory=0.6)
+    assert " ".join(launch_command(settings)).endswith("--gpu-memory-utilization 0.6 --enable-sleep-mode")
+    assert launch_environment(settings, {})["CUDA_VISIBLE_DEVICES"] == "1"
+
+
 def test_the_key_is_in_the_environment_and_never_in_the_arguments() -> None:
     settings = VllmSettings(python="py", model="/m", port=1, api_key="a-secret")
     assert launch_environment(settings, {})["VLLM_API_KEY"] == "a-secret"

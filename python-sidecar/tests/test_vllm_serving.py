@@ -140,7 +140,7 @@ def test_a_step_is_published_with_its_canary_and_answers_under_its_own_name(
     run(tmp_path, test)
     made = ["checkpoint-written", "checkpoint-renamed"]
     assert [one for one in passed if one not in made] == [
-        "publish-read", "publish-loaded", "publish-verified", "published", "retiring"
+        "publish-read", "publish-loaded", "publish-verified", "published", "answering", "answering", "retiring"
     ]  # fmt: skip
 
 
@@ -284,7 +284,7 @@ def test_a_step_that_was_changed_on_disk_does_not_come_back(tmp_path: Path) -> N
     run(tmp_path, test)
 
 
-def test_one_that_ends_again_and_again_is_given_up(tmp_path: Path) -> None:
+def test_nobody_waits_for_one_that_ends_again_and_again_and_it_is_tried_again(tmp_path: Path) -> None:
     async def test(server: Server) -> None:
         (tmp_path / "broken").touch()
         await server.crash()
@@ -293,6 +293,9 @@ def test_one_that_ends_again_and_again_is_given_up(tmp_path: Path) -> None:
             await server.chat()
         assert lost.value.code == "serving_lost"
         assert server.engine.health()["serving"] == {"state": "lost", "restarts": 0, "pid": None}
+        (tmp_path / "broken").unlink()
+        await until(lambda: server.engine.health()["serving"]["state"] == "ready")
+        assert (await server.chat())["model"] == "base"
 
     run(tmp_path, test)
 

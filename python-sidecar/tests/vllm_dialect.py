@@ -167,23 +167,24 @@ class Dialect:
         return JSONResponse({"count": len(ids), "max_model_len": 2048, "tokens": ids, "token_strs": None})
 
     async def complete(self, request: Request) -> Response:
-        """One token after a prompt of ids, with the logprobs of the prompt."""
+        """One token after a prompt of ids: the only one that may be sampled, with its logprob."""
         body = await request.json()
         model, ids = body.get("model", BASE), body["prompt"]
         loaded = self.adapters[next(self.turn)]
         if model != BASE and model not in loaded:
             return refusal(404, "NotFoundError", f"The model `{model}` does not exist.", "model")
         await self.awake.wait()
-        values = [-1.0] * len(ids)
+        (token,) = body.get("allowed_token_ids") or [0]
+        value = -1.0
         if model != BASE and not self.strikes("wrong_logprobs"):
             canary = json.loads((Path(loaded[model]) / "manifest.json").read_text())["canary"]
-            if canary["token_ids"] == ids:
-                values[canary["first"] :] = canary["logprobs"]
-        entries: list[Any] = [None]
-        entries += [{str(token): {"logprob": value, "rank": 1, "decoded_token": text_of([token])}}
-                    for token, value in list(zip(ids, values, strict=True))[1:]]  # fmt: skip
-        choice = {"index": 0, "text": "a", "logprobs": None, "finish_reason": "length",
-                  "prompt_logprobs": entries if "prompt_logprobs" in body else None}  # fmt: skip
+            place = len(ids) - canary["first"]
+            if 0 <= place < len(canary["logprobs"]) and canary["token_ids"][: len(ids) + 1] == [*ids, token]:
+                value = canary["logprobs"][place]
+        text = text_of([token])
+        logprobs = {"text_offset": [0], "token_logprobs": [value], "tokens": [text], "top_logprobs": [{text: value}]}
+        choice = {"index": 0, "text": text, "logprobs": logprobs if "logprobs" in body else None,
+                  "finish_reason": "length"}  # fmt: skip
         usage = {"prompt_tokens": len(ids), "completion_tokens": 1, "total_tokens": len(ids) + 1}
         return JSONResponse({"id": "cmpl-1", "object": "text_completion", "created": self.created, "model": model,
                              "choices": [choice], "usage": usage})  # fmt: skip

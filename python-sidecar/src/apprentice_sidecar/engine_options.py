@@ -23,7 +23,8 @@ Tell = Callable[[str, str], None]
 #: Options that only vLLM can honour.
 VLLM_OPTIONS = {
     "serving-python": "interpreter of the environment that holds vLLM (needed)",
-    "tool-call-parser": "how this family writes tool calls; default: hermes",
+    "serving-gpus": "numbers of the GPUs that vLLM has to itself, such as 0,1; default: it shares that of --device",
+    "tool-call-parser": "how this family writes tool calls, or none; default: hermes",
     "reasoning-parser": "how this family writes its reasoning; default: it stays text",
     "serving-state": "folder for vLLM's log and the note of its process; default: a temporary one",
 }
@@ -97,12 +98,29 @@ def _check_serving(options: argparse.Namespace) -> None:
             fix="Give its interpreter with --serving-python.",
             param="serving-python",
         )
-    elif options.device not in ("cpu", "cuda"):
+    else:
+        _check_gpus(options)
+
+
+def _check_gpus(options: argparse.Namespace) -> None:
+    """`--serving-gpus` as numbers, each once, none of them the trainer's."""
+    if options.serving_gpus is None:
+        return
+    numbers = options.serving_gpus.split(",")
+    device, _, own = options.device.partition(":")
+    expected = None
+    if device != "cuda":
+        expected = f"left out with --device {options.device}"
+    elif not all(number.isdecimal() for number in numbers) or len(set(numbers)) < len(numbers):
+        expected = "numbers, each once, such as 0,1"
+    elif (own or "0") in numbers:
+        expected = f"without GPU {own or '0'}, on which --device trains"
+    if expected is not None:
         raise SidecarError(
-            "device_unsupported",
-            f"vLLM cannot be told to serve on {options.device!r}.",
-            fix="Give cuda, and choose the card with CUDA_VISIBLE_DEVICES.",
-            param="device",
+            "serving_gpus_invalid",
+            f"--serving-gpus must be {expected}, but it is {options.serving_gpus!r}.",
+            fix="Give each side GPUs of its own, or leave it out: vLLM then sleeps while a step is trained.",
+            param="serving-gpus",
         )
 
 
@@ -115,20 +133,34 @@ def _serving(options: argparse.Namespace, base: BaseModel, model: str, tell: Tel
     from .serving.vllm.launch import VllmSettings
     from .threads import available_threads
 
+    device, _, number = options.device.partition(":")
+    own = options.serving_gpus is not None
+    parser = options.tool_call_parser or "hermes"
     settings = VllmSettings(
         python=options.serving_python,
         model=model,
         port=0,
         api_key="",
-        device=options.device,
+        device="cpu" if device == "cpu" else "cuda",
+        gpus=tuple(int(one) for one in (options.serving_gpus if own else number or "0").split(",")),
+        shares_gpu=not own,
+        gpu_memory=_free_share(base) if device == "cuda" and not own else None,
         dtype=options.dtype,
         context_length=base.context_length,
-        tool_call_parser=options.tool_call_parser or "hermes",
+        tool_call_parser=None if parser == "none" else parser,
         reasoning_parser=options.reasoning_parser,
         threads=options.threads or available_threads(),
     )
     state = Path(options.serving_state or tempfile.mkdtemp(prefix="apprentice-vllm-"))
     return VllmServing(base, settings, state, say=lambda text: tell("serving", text))
+
+
+def _free_share(base: BaseModel) -> float:
+    """The part of the GPU's memory that the trainer's base model leaves, less a twentieth for what a step needs."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info(base.device)
+    return max(0.05, int(100 * (free / total - 0.05)) / 100)
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@ import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { z } from 'zod';
 import { AdapterRefusedError, AbortedError, SidecarError, TrainingFailedError } from '../../errors.ts';
 import type { CanaryReport } from '../backend.ts';
+import { servingEngines } from './engines.ts';
 import type { SidecarJob } from './job.ts';
 
 /** The version of docs/sidecar-protocol.md that this package speaks. */
@@ -11,6 +12,15 @@ const protocolVersion = 1;
 const spoken = z.looseObject({ protocol: z.int() });
 const health = z.object({
   instance: z.string(),
+  engine: z.enum(servingEngines),
+  /** Of an engine in a process of its own; `pid`: that which guards it, null while there is none. */
+  serving: z
+    .object({
+      state: z.enum(['ready', 'restarting', 'lost']),
+      restarts: z.int(),
+      pid: z.int().nullable(),
+    })
+    .optional(),
   base_model: z.string(),
   base_digest: z.string(),
   tokenizer_digest: z.string(),
@@ -224,7 +234,13 @@ export class SidecarClient {
     const parsed = refusal.safeParse(await response.json().catch(() => undefined));
     if (parsed.success) {
       const { message, code } = parsed.data.error;
-      return new SidecarError(message, { fix: '', ...(code == null ? {} : { sidecarCode: code }) });
+      // What serves is being started again, or was ended by this very request: it may be sent again.
+      const retryable = response.status === 503;
+      return new SidecarError(message, {
+        fix: '',
+        retryable,
+        ...(code == null ? {} : { sidecarCode: code }),
+      });
     }
     const retryable = unreachableStatuses.has(response.status);
     if (retryable) this.#address.onUnreachable?.(new Error(`HTTP ${String(response.status)}`));
@@ -247,8 +263,12 @@ export function asRefusal(error: unknown): unknown {
   });
 }
 
+/** Ends of a job that are no fault of its own: what serves did not give the device up, or did not come back. */
+const passingFailures = new Set(['handover_refused', 'serving_lost']);
+
 /** What became of the last event of a job that is no result. */
 export function jobError(event: Extract<JobEvent, { type: 'failed' | 'cancelled' }>): Error {
   if (event.type === 'cancelled') return new AbortedError('The training job');
-  return new TrainingFailedError(`${event.error.message} (${event.error.code})`, { fix: event.error.fix });
+  const { code, message, fix } = event.error;
+  return new TrainingFailedError(`${message} (${code})`, { fix, retryable: passingFailures.has(code) });
 }

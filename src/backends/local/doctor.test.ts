@@ -9,7 +9,14 @@ test('the report of this machine is whole, and installs nothing', async () => {
   expect(report.training.torchtune.possible).toBe(true);
   expect(report.training.unsloth).toMatchObject({ possible: false });
   expect(report.training.unsloth.because).toContain('device is cpu');
-  expect(report.environments.map((one) => one.set)).toEqual(['cpu', 'torchtune', 'cuda-train']);
+  expect(report.environments.map((one) => one.set)).toEqual([
+    'cpu',
+    'torchtune',
+    'cuda-train',
+    'vllm-cpu',
+    'cuda-serve',
+  ]);
+  expect(report.serving.transformers.possible).toBe(true);
   expect(report.problems).toEqual([]);
 });
 

@@ -1,10 +1,11 @@
 /** What this machine can serve and train, and what would be installed: a report that changes nothing. */
 import { InvalidOptionError } from '../../errors.ts';
-import { trainingEngines, type TrainingEngineName } from './engines.ts';
+import { trainingEngines, type ServingEngineName, type TrainingEngineName } from './engines.ts';
 import { findEnvironment, type RequirementSet } from './install.ts';
 import type { MachineFacts } from './machine/facts.ts';
-import { planTraining, servingPossibilities, type Device, type TrainingPlan } from './machine/plan.ts';
+import { planTraining, type Device, type TrainingPlan } from './machine/plan.ts';
 import { probeMachine } from './machine/probe.ts';
+import { servingPossibilities } from './machine/serving.ts';
 import { modelSettings, type ModelOptions, type ModelSettings } from './models/registry.ts';
 
 export interface DoctorOptions {
@@ -28,7 +29,7 @@ export interface DoctorReport {
   /** What `training: 'auto'` comes to. Absent where nothing can be trained: see `problems`. */
   readonly plan?: TrainingPlan;
   readonly training: Readonly<Record<TrainingEngineName, Possibility>>;
-  readonly serving: Readonly<Record<'cpu' | 'vllm', Possibility>>;
+  readonly serving: Readonly<Record<ServingEngineName, Possibility>>;
   /** The environments that plans of this machine use. */
   readonly environments: readonly {
     readonly set: RequirementSet;
@@ -89,7 +90,7 @@ async function environments(
   options: DoctorOptions,
   problems: string[],
 ): Promise<DoctorReport['environments']> {
-  const sets: readonly RequirementSet[] = ['cpu', 'torchtune', 'cuda-train'];
+  const sets: readonly RequirementSet[] = ['cpu', 'torchtune', 'cuda-train', 'vllm-cpu', 'cuda-serve'];
   try {
     return await Promise.all(
       sets.map(async (set) => {
@@ -97,7 +98,7 @@ async function environments(
           set,
           ...(options.python === undefined ? {} : { python: options.python }),
         });
-        return { set, folder: found.folder, installed: found.complete };
+        return { set, folder: found.folder, installed: found.installed };
       }),
     );
   } catch (error) {

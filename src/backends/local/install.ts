@@ -5,14 +5,15 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { AbortedError, EnvironmentError } from '../../errors.ts';
-import { sidecarFolder } from './locations.ts';
+import { cacheFolder, sidecarFolder } from './locations.ts';
+import { probeMachine } from './machine/probe.ts';
+import { cpuServingProblems } from './machine/serving.ts';
 
 /** The pinned sets of packages, one file each in `python-sidecar/requirements`. */
-export type RequirementSet = 'cpu' | 'torchtune' | 'cuda-train' | 'cuda-serve';
+export type RequirementSet = 'cpu' | 'torchtune' | 'cuda-train' | 'cuda-serve' | 'vllm-cpu';
 
 export interface EnvironmentOptions {
   /** Which packages. Default: 'cpu', which serves and trains with transformers on every machine. */
@@ -44,14 +45,19 @@ const contents: Readonly<Record<RequirementSet, string>> = {
   torchtune: 'torchtune, transformers, peft and the server (about 170 MB)',
   'cuda-train': 'Unsloth, transformers, peft and the server (about 600 MB)',
   'cuda-serve': 'vLLM and its kernels (about 2 GB)',
+  'vllm-cpu': 'vLLM for a CPU (about 400 MB)',
 };
+
+/** Lists that are complete: what their packages ask for beyond them is left out on purpose. */
+const complete: ReadonlySet<RequirementSet> = new Set(['vllm-cpu']);
 
 /** Makes sure that the environment is there. Resumes an installation that was interrupted. Throws EnvironmentError. */
 export async function ensureEnvironment(options: EnvironmentOptions = {}): Promise<Environment> {
   const startedAt = performance.now();
-  const { folder, python, files, interpreter, complete } = await locate(options);
+  const { folder, python, files, interpreter, installed } = await locate(options);
   const seconds = (): number => (performance.now() - startedAt) / 1000;
-  if (complete) return { python, folder, installed: false, seconds: seconds() };
+  if (installed) return { python, folder, installed: false, seconds: seconds() };
+  await checkMachine(options.set ?? 'cpu');
 
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const unlock = await lock(`${folder}.lock`, options);
@@ -69,9 +75,9 @@ export async function ensureEnvironment(options: EnvironmentOptions = {}): Promi
 /** Whether the environment is there already, and where it is or would be. Installs nothing. Throws EnvironmentError. */
 export async function findEnvironment(
   options: EnvironmentOptions = {},
-): Promise<{ readonly folder: string; readonly python: string; readonly complete: boolean }> {
-  const { folder, python, complete } = await locate(options);
-  return { folder, python, complete };
+): Promise<{ readonly folder: string; readonly python: string; readonly installed: boolean }> {
+  const { folder, python, installed } = await locate(options);
+  return { folder, python, installed };
 }
 
 interface Location {
@@ -79,7 +85,7 @@ interface Location {
   readonly python: string;
   readonly files: readonly string[];
   readonly interpreter: { readonly command: string; readonly version: string };
-  readonly complete: boolean;
+  readonly installed: boolean;
 }
 
 async function locate(options: EnvironmentOptions): Promise<Location> {
@@ -90,16 +96,17 @@ async function locate(options: EnvironmentOptions): Promise<Location> {
   for (const file of files) key.update(await readFile(file));
   const folder = join(options.cacheFolder ?? cacheFolder(), `venv-${key.digest('hex').slice(0, 16)}`);
   const python = join(folder, process.platform === 'win32' ? 'Scripts/python.exe' : 'bin/python');
-  return { folder, python, files, interpreter, complete: existsSync(join(folder, marker)) };
+  return { folder, python, files, interpreter, installed: existsSync(join(folder, marker)) };
 }
 
-/** Where environments, base models and what was found out about this machine are kept. */
-export function cacheFolder(): string {
-  const given = process.env['APPRENTICE_CACHE'];
-  if (given !== undefined && given !== '') return given;
-  if (process.platform === 'win32') return join(process.env['LOCALAPPDATA'] ?? homedir(), 'apprentice');
-  if (process.platform === 'darwin') return join(homedir(), 'Library/Caches/apprentice');
-  return join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'apprentice');
+/** Throws EnvironmentError where the packages could be installed and would not run. */
+async function checkMachine(set: RequirementSet): Promise<void> {
+  if (set !== 'vllm-cpu') return;
+  const problems = cpuServingProblems(await probeMachine());
+  if (problems.length === 0) return;
+  throw new EnvironmentError(`vLLM cannot serve on the CPU of this machine: ${problems.join('; ')}.`, {
+    fix: "Mend that, or serve with 'transformers'.",
+  });
 }
 
 async function findPython(options: EnvironmentOptions): Promise<{ command: string; version: string }> {
@@ -140,8 +147,12 @@ async function install({ interpreter, folder, python, files, options }: Installa
     `Downloading ${torch ?? 'torch'} (about 200 MB as a CPU build, up to 3 GB where only the CUDA build can be had)`,
   );
   await run(python, [...pip, torch ?? 'torch'], options, say);
-  say(`Downloading ${contents[options.set ?? 'cpu']}`);
-  await run(python, [...pip, ...files.flatMap((file) => ['-r', file])], options, say);
+  const set = options.set ?? 'cpu';
+  say(`Downloading ${contents[set]}`);
+  for (const [index, file] of files.entries()) {
+    const alone = index === 0 && complete.has(set) ? ['--no-deps'] : [];
+    await run(python, [...pip, ...alone, '-r', file], options, say);
+  }
 }
 
 async function run(

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EnvironmentError } from '../../errors.ts';
@@ -16,6 +17,15 @@ export function sidecarFolder(): string {
   throw new EnvironmentError('The package does not hold its Python sidecar.', {
     fix: 'Install `apprentice` again.',
   });
+}
+
+/** Where environments, base models and what was found out about this machine are kept. */
+export function cacheFolder(): string {
+  const given = process.env['APPRENTICE_CACHE'];
+  if (given !== undefined && given !== '') return given;
+  if (process.platform === 'win32') return join(process.env['LOCALAPPDATA'] ?? homedir(), 'apprentice');
+  if (process.platform === 'darwin') return join(homedir(), 'Library/Caches/apprentice');
+  return join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'apprentice');
 }
 
 /** The tiny base model that comes with the repository: for demos and tests. */

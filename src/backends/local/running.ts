@@ -16,7 +16,7 @@ import type {
   TrainingJob,
 } from '../backend.ts';
 import { groupRows } from '../rows.ts';
-import { jobError, type JobEvent } from './client.ts';
+import { jobError, type Health, type JobEvent } from './client.ts';
 import type { AdapterTransfer, Sidecar, SidecarHost } from './host.ts';
 import { toSidecarJob } from './job.ts';
 import { adaptersFolder } from './locations.ts';
@@ -77,6 +77,12 @@ export class RunningLocalBackend implements RunningBackend {
     };
   }
 
+  /** What its sidecar says of itself: what serves, and whether that is ready. Throws SidecarError. */
+  async health(signal?: AbortSignal): Promise<Health> {
+    const { client } = await this.#host.process(signal);
+    return client.health(signal);
+  }
+
   async *train(job: TrainingJob, signal?: AbortSignal): AsyncGenerator<TrainingEvent> {
     const progress: JobProgress = {
       instance: undefined,
@@ -105,9 +111,10 @@ export class RunningLocalBackend implements RunningBackend {
         });
       } catch (error) {
         if (signal?.aborted === true) throw new AbortedError('The training job', error);
-        if (error instanceof TrainingFailedError) throw error;
         if (error instanceof AdapterRefusedError || isFinal(error, progress))
           throw asTrainingFailure(job, error);
+        // Submitted again, it begins anew, or is found finished.
+        if (error instanceof TrainingFailedError) progress.seen = 0;
         progress.lastError = error;
       } finally {
         signal?.removeEventListener('abort', onAbort);
@@ -251,7 +258,9 @@ async function begin(progress: JobProgress, { health }: Sidecar): Promise<void> 
 
 /** Refusals are final, and so is a line that does not hold; what else there is may be the sidecar's end. */
 function isFinal(error: unknown, { cuts }: JobProgress): boolean {
-  return (error instanceof SidecarError && error.sidecarCode !== undefined) || cuts >= cutsInARow;
+  if (cuts >= cutsInARow) return true;
+  if (error instanceof TrainingFailedError) return !error.retryable;
+  return error instanceof SidecarError && error.sidecarCode !== undefined && !error.retryable;
 }
 
 function asTrainingFailure(job: TrainingJob, error: unknown): TrainingFailedError {

@@ -12,11 +12,21 @@ import { SidecarError } from '../../errors.ts';
 import { SidecarClient, type Health } from './client.ts';
 import type { TrainingEngineName } from './engines.ts';
 import type { Sidecar } from './host.ts';
-import { cacheFolder } from './install.ts';
-import { sidecarFolder } from './locations.ts';
+import { cacheFolder, sidecarFolder } from './locations.ts';
 import type { Device } from './machine/plan.ts';
+import type { ModePlan } from './modes/plan.ts';
 import type { ModelSettings } from './models/registry.ts';
 import { endLeftOvers, noteProcess } from './process-records.ts';
+
+export type ServingStart =
+  | { readonly engine: 'transformers' }
+  | {
+      readonly engine: 'vllm';
+      /** Interpreter of the environment that holds vLLM. */
+      readonly python: string;
+      /** Absent on a CPU. */
+      readonly mode?: ModePlan;
+    };
 
 export interface SidecarStart {
   readonly python: string;
@@ -25,6 +35,7 @@ export interface SidecarStart {
   readonly dtype: 'float32' | 'bfloat16';
   readonly startTimeoutMs: number;
   readonly training: TrainingEngineName;
+  readonly serving: ServingStart;
   readonly device: Device;
   readonly quantization: '4bit' | 'none';
   readonly model: ModelSettings;
@@ -102,6 +113,14 @@ export class SidecarProcess implements Sidecar {
           retryable: true,
         });
       }
+      if (health.engine !== options.serving.engine) {
+        throw new SidecarError(
+          `The sidecar serves with ${health.engine} instead of ${options.serving.engine}.`,
+          {
+            fix: 'Give an `environment` that holds the sidecar of this very version of `apprentice`.',
+          },
+        );
+      }
       const note = await noteProcess(options.runFolder, ready.pid);
       return new SidecarProcess({ child, client, health, ready, token, ended, tail, note });
     } catch (error) {
@@ -172,7 +191,15 @@ function spawn(options: SidecarStart, token: string) {
 export function sidecarArguments(
   options: Pick<
     SidecarStart,
-    'baseModel' | 'threads' | 'dtype' | 'training' | 'device' | 'quantization' | 'model'
+    | 'baseModel'
+    | 'threads'
+    | 'dtype'
+    | 'training'
+    | 'serving'
+    | 'device'
+    | 'quantization'
+    | 'model'
+    | 'runFolder'
   >,
 ): readonly string[] {
   const { model } = options;
@@ -187,7 +214,27 @@ export function sidecarArguments(
     ...(Object.keys(model.chatTemplateKwargs).length === 0
       ? []
       : ['--chat-template-kwargs', JSON.stringify(model.chatTemplateKwargs)]),
+    ...servingArguments(options.serving, options),
   ];
+}
+
+function servingArguments(
+  serving: ServingStart,
+  { model, runFolder }: Pick<SidecarStart, 'model' | 'runFolder'>,
+): readonly string[] {
+  switch (serving.engine) {
+    case 'transformers':
+      return [];
+    case 'vllm':
+      return [
+        ...['--serving', 'vllm', '--serving-python', serving.python, '--serving-state', runFolder],
+        ...['--tool-call-parser', model.toolCallParser ?? 'none'],
+        ...(model.reasoningParser === null ? [] : ['--reasoning-parser', model.reasoningParser]),
+        ...(serving.mode?.kind === 'dedicated' ? ['--serving-gpus', serving.mode.servingGpus.join(',')] : []),
+      ];
+    default:
+      return serving satisfies never;
+  }
 }
 
 /** Pipes to children are sockets, though their types say only stream. */

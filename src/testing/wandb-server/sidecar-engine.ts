@@ -41,6 +41,7 @@ export async function startSidecarEngine(options: SidecarEngineOptions = {}): Pr
     threads: options.threads ?? 1,
     dtype: 'float32',
     training: 'transformers',
+    serving: { engine: 'transformers' },
     device: 'cpu',
     quantization: 'none',
     model: settingsFor(baseModel, undefined),

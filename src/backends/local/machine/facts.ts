@@ -15,6 +15,8 @@ export interface MachineFacts {
   readonly architecture: string;
   /** Absent where the C library is another one, or on another system. */
   readonly glibc?: string;
+  /** Whether the loader finds libnuma.so.1. */
+  readonly libnuma: boolean;
   readonly memoryBytes: number;
   readonly cores: number;
   readonly gpus: readonly Gpu[];

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { settingsFor } from '../models/registry.ts';
 import { compareVersions, type Gpu, type MachineFacts } from './facts.ts';
-import { cudaProblems, planTraining, servingPossibilities, type TrainingWish } from './plan.ts';
+import { cudaProblems, planTraining, type TrainingWish } from './plan.ts';
 import { parseGpus } from './probe.ts';
 
 const gib = 1024 ** 3;
@@ -9,6 +9,7 @@ const plain: MachineFacts = {
   platform: 'linux',
   architecture: 'x64',
   glibc: '2.36',
+  libnuma: true,
   memoryBytes: 16 * gib,
   cores: 8,
   gpus: [],
@@ -26,6 +27,7 @@ const withGpu: MachineFacts = {
   platform: 'linux',
   architecture: 'x64',
   glibc: '2.36',
+  libnuma: true,
   memoryBytes: 16 * gib,
   cores: 8,
   gpus: [card],
@@ -133,12 +135,6 @@ describe('what stands in the way of CUDA', () => {
 
   test('nothing on a machine that fits', () => {
     expect(cudaProblems(withGpu)).toEqual([]);
-    expect(servingPossibilities(withGpu).vllm).toEqual({ possible: true, because: 'on the GPU' });
-  });
-
-  test('vLLM serves on a plain Linux machine, on its CPU only', () => {
-    expect(servingPossibilities(plain).vllm.because).toContain('on the CPU only');
-    expect(servingPossibilities({ ...plain, platform: 'darwin' }).vllm.possible).toBe(false);
   });
 });
 

@@ -34,9 +34,7 @@ const lowestCapability = 7.5;
 /** Ampere: bfloat16 in hardware. */
 const bfloat16Capability = 8;
 /** Of vLLM's and torch's wheels (manylinux_2_28). */
-const oldestGlibc = '2.28';
-/** vLLM's unofficial CPU build has wheels for these alone. */
-const cpuServingArchitectures = ['x64', 'arm64'];
+export const oldestGlibc = '2.28';
 
 /** Why CUDA cannot be used on this machine, each with its fix; empty where it can. */
 export function cudaProblems(facts: MachineFacts): readonly string[] {
@@ -87,25 +85,6 @@ export function planTraining(facts: MachineFacts, wish: TrainingWish): TrainingP
     because,
     warnings,
   };
-}
-
-/** What could serve on this machine: for reports. */
-export function servingPossibilities(
-  facts: MachineFacts,
-): Readonly<Record<'cpu' | 'vllm', { readonly possible: boolean; readonly because: string }>> {
-  const cuda = cudaProblems(facts);
-  const cpuBuild =
-    facts.platform === 'linux' &&
-    facts.glibc !== undefined &&
-    compareVersions(facts.glibc, oldestGlibc) >= 0 &&
-    cpuServingArchitectures.includes(facts.architecture);
-  const vllm =
-    cuda.length === 0
-      ? { possible: true, because: 'on the GPU' }
-      : cpuBuild
-        ? { possible: true, because: `on the CPU only: ${cuda.join('; ')}` }
-        : { possible: false, because: cuda.join('; ') };
-  return { cpu: { possible: true, because: 'our own server runs wherever torch does' }, vllm };
 }
 
 function chooseGpu(facts: MachineFacts, wish: TrainingWish, because: string[]): Gpu | undefined {
@@ -224,7 +203,8 @@ function checkMemory(gpu: Gpu, wish: TrainingWish, dtype: Precision, because: st
   because.push(`Its weights take ${gib(parameters * bytesEach)} of ${gib(gpu.memoryBytes)}.`);
 }
 
-function refused(field: string, received: unknown, expected: string): InvalidOptionError {
+/** `field` of localBackend cannot be honoured on this machine. */
+export function refused(field: string, received: unknown, expected: string): InvalidOptionError {
   return new InvalidOptionError({
     field: `localBackend.${field}`,
     received,

@@ -1,10 +1,11 @@
 /** Finds out about this machine. Never throws: what cannot be found out is a fact, too. */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { execa } from 'execa';
 import { z } from 'zod';
-import { cacheFolder } from '../install.ts';
+import { cacheFolder } from '../locations.ts';
 import type { Gpu, MachineFacts } from './facts.ts';
 
 const query = ['index', 'name', 'memory.total', 'memory.free', 'compute_cap', 'driver_version'];
@@ -17,12 +18,17 @@ export const gpuCheckFile = 'gpu-check.json';
 const gpuCheck = z.looseObject({ unsloth: z.looseObject({ parity: z.boolean() }).nullish() });
 
 export async function probeMachine(): Promise<MachineFacts> {
-  const [gpus, verified] = await Promise.all([probeGpus(), unslothVerified()]);
+  const [gpus, verified, libnuma] = await Promise.all([
+    probeGpus(),
+    unslothVerified(),
+    hasLibrary('libnuma.so.1'),
+  ]);
   const glibc = glibcVersion();
   return {
     platform: process.platform,
     architecture: process.arch,
     ...(glibc === undefined ? {} : { glibc }),
+    libnuma,
     memoryBytes: totalmem(),
     cores: availableParallelism(),
     unslothVerified: verified,
@@ -78,6 +84,17 @@ function glibcVersion(): string | undefined {
     .looseObject({ header: z.looseObject({ glibcVersionRuntime: z.string().optional() }) })
     .safeParse(process.report.getReport());
   return report.success ? report.data.header.glibcVersionRuntime : undefined;
+}
+
+/** Looks where the loader looks: its cache, which ldconfig lists, and the folders that the user names. */
+async function hasLibrary(file: string): Promise<boolean> {
+  if (process.platform !== 'linux') return false;
+  const named = (process.env['LD_LIBRARY_PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
+  if (named.some((folder) => existsSync(join(folder, file)))) return true;
+  // It is no command of everybody's: the folders of the system's own are often left out.
+  const path = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
+  const { stdout } = await execa('ldconfig', ['-p'], { reject: false, env: { PATH: path } });
+  return typeof stdout === 'string' && stdout.includes(`${file} `);
 }
 
 async function unslothVerified(): Promise<boolean> {

@@ -38,11 +38,12 @@ describe('the family of a base model', () => {
     const settings = await modelSettings(tinyModelFolder());
     expect(settings).toEqual({
       family: 'unknown',
-      toolCallParser: null,
+      toolCallParser: 'hermes',
       reasoningParser: null,
       chatTemplateKwargs: {},
       loraTargets: null,
       trainers: ['transformers', 'torchtune', 'unsloth'],
+      attentionHeads: 4,
     });
   });
 });

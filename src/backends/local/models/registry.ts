@@ -8,7 +8,7 @@ import { modelFamilies, type ModelFamily } from './families.ts';
 
 /** For models that the registry does not know, or to overrule it. Every part may be left out. */
 export interface ModelOptions {
-  /** vLLM's --tool-call-parser; null: the model calls no tools. */
+  /** vLLM's --tool-call-parser; null: the model calls no tools. Default: the family's, 'hermes' where it is unknown. */
   readonly toolCallParser?: string | null;
   /** vLLM's --reasoning-parser; null: the model does not think. */
   readonly reasoningParser?: string | null;
@@ -32,13 +32,20 @@ export interface ModelSettings {
   readonly trainers: readonly TrainingEngineName[];
   /** How many, where the name says so. */
   readonly parameters?: number;
+  /** Of a folder whose config.json says so. */
+  readonly attentionHeads?: number;
 }
 
-const config = z.looseObject({ model_type: z.string() });
+const config = z.looseObject({ model_type: z.string(), num_attention_heads: z.int().optional() });
 
 /** Settings of a hub id or folder. Reads config.json of a folder; asks no network. */
 export async function modelSettings(baseModel: string, given: ModelOptions = {}): Promise<ModelSettings> {
-  return settingsFor(baseModel, await modelTypeOf(baseModel), given);
+  const found = await configOf(baseModel);
+  const attentionHeads = found?.num_attention_heads;
+  return {
+    ...settingsFor(baseModel, found?.model_type, given),
+    ...(attentionHeads === undefined ? {} : { attentionHeads }),
+  };
 }
 
 /** The same from facts alone. Pure. Throws InvalidOptionError for what no engine could honour. */
@@ -61,7 +68,11 @@ export function settingsFor(
   return {
     family: known?.family ?? 'unknown',
     toolCallParser:
-      given.toolCallParser === undefined ? (known?.toolCallParser ?? null) : given.toolCallParser,
+      given.toolCallParser !== undefined
+        ? given.toolCallParser
+        : known === undefined
+          ? 'hermes' // the form of most models, and the one that our own server reads
+          : known.toolCallParser,
     reasoningParser:
       given.reasoningParser === undefined ? (known?.reasoningParser ?? null) : given.reasoningParser,
     chatTemplateKwargs: { ...known?.chatTemplateKwargs, ...given.chatTemplateKwargs },
@@ -92,12 +103,10 @@ function parametersOf(baseModel: string): number | undefined {
   return Number(match[1]) * (match[2]?.toLowerCase() === 'b' ? 1e9 : 1e6);
 }
 
-async function modelTypeOf(baseModel: string): Promise<string | undefined> {
+async function configOf(baseModel: string): Promise<z.infer<typeof config> | undefined> {
   try {
-    const parsed = config.safeParse(
-      JSON.parse(await readFile(join(baseModel, 'config.json'), 'utf8')) as unknown,
-    );
-    return parsed.success ? parsed.data.model_type : undefined;
+    const text = await readFile(join(baseModel, 'config.json'), 'utf8');
+    return config.safeParse(JSON.parse(text) as unknown).data;
   } catch {
     return undefined; // a hub id
   }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { InvalidOptionError } from '../../../errors.ts';
-import { planMode, type ModeFacts, type ModeOptions } from './plan.ts';
+import { planMode, trainingDevice, type ModeFacts, type ModeOptions } from './plan.ts';
 
 const facts: ModeFacts = {
   gpus: [
@@ -20,11 +20,8 @@ const dedicated = (more: Partial<Extract<ModeOptions, { kind: 'dedicated' }>>): 
 
 describe('planMode', () => {
   it('shares the GPU with the most free memory, or the one that was chosen', () => {
-    expect(planMode({ kind: 'shared' }, facts)).toMatchObject({ gpu: 1, sleepLevel: 1 });
-    expect(planMode({ kind: 'shared', gpu: 2, sleepLevel: 2 }, facts)).toMatchObject({
-      gpu: 2,
-      sleepLevel: 2,
-    });
+    expect(planMode({ kind: 'shared' }, facts)).toMatchObject({ gpu: 1 });
+    expect(planMode({ kind: 'shared', gpu: 2 }, facts)).toMatchObject({ gpu: 2 });
   });
 
   it('holds the model on all serving GPUs together, and trains on another one', () => {
@@ -59,5 +56,12 @@ describe('planMode', () => {
     const plan = (): unknown => planMode(options, { ...facts, ...other });
     expect(plan).toThrow(InvalidOptionError);
     expect(plan).toThrow(message);
+  });
+
+  it('says where the trainer goes, and refuses another device beside it', () => {
+    const plan = planMode(dedicated({}), facts);
+    expect(trainingDevice(plan, 'auto')).toBe('cuda:2');
+    expect(trainingDevice(planMode({ kind: 'shared', gpu: 1 }, facts), 'cuda')).toBe('cuda:1');
+    expect(() => trainingDevice(plan, 'cpu')).toThrow(/localBackend\.device.*trains on cuda:2/);
   });
 });

@@ -1,5 +1,7 @@
 /** How the GPUs of one machine are divided between serving and training. What cannot work is refused before a start. */
 import { InvalidOptionError } from '../../../errors.ts';
+import type { ServingEngineName } from '../engines.ts';
+import type { Device } from '../machine/plan.ts';
 
 export type ModeOptions =
   | {
@@ -7,11 +9,6 @@ export type ModeOptions =
       readonly kind: 'shared';
       /** As nvidia-smi counts. Default: the one with the most free memory. */
       readonly gpu?: number;
-      /**
-       * 1 keeps the weights of the base model in main memory, 2 reads them from disk again: slower, for machines whose
-       * main memory does not hold them. Default: 1.
-       */
-      readonly sleepLevel?: 1 | 2;
     }
   | {
       /** Serving and training have GPUs of their own: serving never stops. */
@@ -26,7 +23,7 @@ export type ModeOptions =
 export interface ModeFacts {
   /** GPUs that were found, as nvidia-smi counts them, with their free memory. */
   readonly gpus: readonly { readonly index: number; readonly freeBytes: number }[];
-  readonly serving: 'transformers' | 'vllm';
+  readonly serving: ServingEngineName;
   /** Of the base model, where it is known: tensor parallelism divides them. */
   readonly attentionHeads?: number;
 }
@@ -35,7 +32,6 @@ export type ModePlan =
   | {
       readonly kind: 'shared';
       readonly gpu: number;
-      readonly sleepLevel: 1 | 2;
       readonly because: string;
     }
   | {
@@ -68,20 +64,33 @@ export function planMode(options: ModeOptions, facts: ModeFacts): ModePlan {
   }
 }
 
-function planShared(
-  { gpu, sleepLevel = 1 }: Extract<ModeOptions, { kind: 'shared' }>,
-  facts: ModeFacts,
-): ModePlan {
+/** Where the trainer's base model lies. Throws InvalidOptionError where `device` says otherwise. */
+export function trainingDevice(plan: ModePlan, device: Device | 'auto'): Device {
+  const gpu = plan.kind === 'shared' ? plan.gpu : plan.trainingGpu;
+  const planned: Device = `cuda:${String(gpu)}` as Device;
+  if (device === 'auto' || device === 'cuda' || device === planned) return planned;
+  throw new InvalidOptionError({
+    field: 'localBackend.device',
+    received: device,
+    expected: `left out beside \`mode\`, which trains on ${planned}`,
+    fix: 'Leave one of them out.',
+  });
+}
+
+function planShared({ gpu }: Extract<ModeOptions, { kind: 'shared' }>, facts: ModeFacts): ModePlan {
   if (gpu !== undefined) {
     checkThere('gpu', [gpu], facts);
-    return { kind: 'shared', gpu, sleepLevel, because: `GPU ${String(gpu)} was chosen.` };
+    return {
+      kind: 'shared',
+      gpu,
+      because: `GPU ${String(gpu)} is shared: serving sleeps on it while a step is trained.`,
+    };
   }
   const [most] = [...facts.gpus].sort((left, right) => right.freeBytes - left.freeBytes);
   const index = most?.index ?? 0;
   return {
     kind: 'shared',
     gpu: index,
-    sleepLevel,
     because: `GPU ${String(index)} has the most free memory; serving sleeps on it while a step is trained.`,
   };
 }

@@ -220,8 +220,23 @@ class VllmAdapters:
 
 
 async def logprobs(process: VllmProcess, model: str, ids: list[int], first: int) -> list[float]:
-    """The model's logprobs of the tokens from `first` on. Raises SidecarError."""
-    body = {"model": model, "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
-    (choice,) = (await told(process, "POST", "/v1/completions", body))["choices"]
-    entries = choice["prompt_logprobs"]
-    return [entries[place][str(ids[place])]["logprob"] for place in range(first, len(ids))]
+    """The model's logprobs of the tokens from `first` on, in nats. Raises SidecarError.
+
+    Each token is a request of its own that may sample nothing else. `prompt_logprobs` would need one for all, but vLLM
+    0.31.0 computes them with the adapters of the tokens that are sampled: beside other requests the shapes do not fit,
+    and the engine ends with all that is in flight.
+    """
+
+    async def of_token(place: int) -> float:
+        body = {
+            "model": model,
+            "prompt": ids[:place],
+            "max_tokens": 1,
+            "temperature": 0,
+            "allowed_token_ids": [ids[place]],
+            "logprobs": 0,
+        }
+        (choice,) = (await told(process, "POST", "/v1/completions", body))["choices"]
+        return choice["logprobs"]["token_logprobs"][0]
+
+    return list(await asyncio.gather(*(of_token(place) for place in range(first, len(ids)))))

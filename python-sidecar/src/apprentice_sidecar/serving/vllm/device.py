@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -68,12 +69,11 @@ class _Device:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_STEP_SECONDS)
 
 
-class CpuDevice(_Device):
-    """On a CPU memory is not handed over, only the cores: requests stop between two tokens and go on afterwards."""
+class OwnDevice(_Device):
+    """GPUs that vLLM has to itself: nothing is handed over, and it answers while a step is trained."""
 
     def pause(self) -> None:
-        """Freezes what is in flight; what comes waits in vLLM."""
-        self._do(self._order("/pause?mode=keep", "is_paused", True))
+        """Nobody waits."""
 
     def sleep(self) -> None:
         """Nothing is to be freed."""
@@ -82,12 +82,23 @@ class CpuDevice(_Device):
         """Nothing was freed."""
 
     def resume(self) -> None:
-        """Goes on."""
-        self._do(self._order("/resume", "is_paused", False))
+        """Nobody waited."""
 
     def adapters(self) -> set[str]:
-        """All: a pause loses none, and a new life is given out with them."""
+        """All: none was lost, and a new life is given out with them."""
         return set(self._adapters.published)
+
+
+class CpuDevice(OwnDevice):
+    """On a CPU memory is not handed over, only the cores: requests stop between two tokens and go on afterwards."""
+
+    def pause(self) -> None:
+        """Freezes what is in flight; what comes waits in vLLM."""
+        self._do(self._order("/pause?mode=keep", "is_paused", True))
+
+    def resume(self) -> None:
+        """Goes on."""
+        self._do(self._order("/resume", "is_paused", False))
 
 
 class CudaDevice(_Device):
@@ -111,6 +122,7 @@ class CudaDevice(_Device):
 
     def wake(self) -> None:
         """Takes the device again, and sees that a token can be sampled."""
+        _give_back_cached()
         self._now(self._supervisor.may_start.set)
         self._do(self._order("/wake_up", "is_sleeping", False))
         self._do(self._sample())
@@ -127,3 +139,11 @@ class CudaDevice(_Device):
     async def _sample(self) -> None:
         body = {"model": BASE, "prompt": [0], "max_tokens": 1, "temperature": 0}
         await told(await self._supervisor.process(), "POST", "/v1/completions", body, timeout_seconds=_OBEY_SECONDS)
+
+
+def _give_back_cached() -> None:
+    """What the trainer does not use any more is kept by torch for its next step, and missing to vLLM."""
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()

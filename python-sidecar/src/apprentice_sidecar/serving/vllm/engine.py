@@ -19,7 +19,7 @@ from ..handover import State as DeviceState
 from .adapters import VllmAdapters
 from .answers import Answers
 from .client import exceeds_context, refusal, told
-from .device import CpuDevice, CudaDevice
+from .device import CpuDevice, CudaDevice, OwnDevice
 from .dialect import as_text, to_vllm_request
 from .exchange import VllmExchange, broken
 from .gate import Gate
@@ -72,7 +72,8 @@ class VllmServing:
     async def start(self) -> None:
         """Boots vLLM. Raises SidecarError `serving_failed`."""
         self._loop = asyncio.get_running_loop()
-        kind = CudaDevice if self._device == "cuda" else CpuDevice
+        settings = self._supervisor.settings
+        kind = CpuDevice if settings.device == "cpu" else CudaDevice if settings.shares_gpu else OwnDevice
         device: SleepingEngine = kind(self._supervisor, self._adapters, self._gate, self._loop)
         self._handover = Handover(device)
         await self._supervisor.start()

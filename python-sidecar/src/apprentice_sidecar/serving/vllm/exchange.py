@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from ...errors import SidecarError
+from ...marks import passing
 from .answers import Answers
 from .client import engine_failed
 
@@ -27,6 +28,7 @@ class VllmExchange:
         """The whole answer. Raises SidecarError."""
         try:
             body = json.loads(await self._response.aread())
+            passing("answering")
             return self._answers.whole(body)
         except (httpx.HTTPError, ValueError, KeyError) as error:
             raise broken(error) from error
@@ -42,6 +44,7 @@ class VllmExchange:
                 if line == "data: [DONE]":
                     yield f"{line}\n\n"
                     return
+                passing("answering")
                 for chunk in self._answers.chunk(json.loads(line.removeprefix("data: "))):
                     yield f"data: {json.dumps(chunk)}\n\n"
             raise engine_failed("its stream ended early")

@@ -24,6 +24,12 @@ class VllmSettings:
     port: int
     api_key: str
     device: Literal["cpu", "cuda"] = "cpu"
+    #: GPUs that hold the model together, as torch counts them; without meaning on a CPU
+    gpus: tuple[int, ...] = (0,)
+    #: whether the trainer is on its GPU, too; it then sleeps while a step is trained
+    shares_gpu: bool = True
+    #: part of its GPU's memory that it takes; None: vLLM's own default
+    gpu_memory: float | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     #: prompt and answer together, tokens
     context_length: int = 2048
@@ -68,7 +74,12 @@ def launch_command(settings: VllmSettings) -> list[str]:
     if settings.device == "cpu":
         command.append("--enforce-eager")
     else:
-        command.append("--enable-sleep-mode")
+        if settings.gpu_memory is not None:
+            command += ["--gpu-memory-utilization", str(settings.gpu_memory)]
+        if len(settings.gpus) > 1:
+            command += ["--tensor-parallel-size", str(len(settings.gpus))]
+        if settings.shares_gpu:
+            command.append("--enable-sleep-mode")
     return command
 
 
@@ -96,6 +107,7 @@ def launch_environment(settings: VllmSettings, inherited: Mapping[str, str]) -> 
             "OMP_WAIT_POLICY": "PASSIVE",
         }
     else:
+        ours["CUDA_VISIBLE_DEVICES"] = _visible(settings.gpus, kept.get("CUDA_VISIBLE_DEVICES", ""))
         # The allocator that sleeps cannot have expandable segments.
         for name in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"):
             if name in kept:
@@ -105,6 +117,12 @@ def launch_environment(settings: VllmSettings, inherited: Mapping[str, str]) -> 
 
 def _is_harmful(name: str) -> bool:
     return name in _INHERITED_AND_HARMFUL or name.startswith(("VLLM_SERVICE_", "VLLM_PORT"))
+
+
+def _visible(gpus: tuple[int, ...], inherited: str) -> str:
+    """The GPUs for a child of a process that itself sees only some of them, and counts those from 0."""
+    names = [name.strip() for name in inherited.split(",") if name.strip()]
+    return ",".join(names[gpu] if gpu < len(names) else str(gpu) for gpu in gpus)
 
 
 def _without_expandable_segments(configuration: str) -> str:

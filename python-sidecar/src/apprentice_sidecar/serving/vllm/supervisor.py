@@ -1,4 +1,4 @@
-"""vLLM's lives: started, watched, started again with growing pauses, given up after too many short ones."""
+"""vLLM's lives: started, watched, started again with growing pauses; after too many short ones nobody waits for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class State(Enum):
 
     READY = "ready"
     RESTARTING = "restarting"
-    #: it is not started again: every request fails until a restart of the sidecar
+    #: it ended again and again, and every request is refused until a further start succeeds
     LOST = "lost"
 
 
@@ -29,7 +29,7 @@ class State(Enum):
 class Patience:
     """How long what may take."""
 
-    #: before each further try; one more failure than there are pauses, and it is given up
+    #: before each further try; after as many failures requests are refused at once, and the last pause is kept
     pauses: tuple[float, ...] = (0.5, 2.0, 5.0, 15.0, 30.0)
     #: a life that lasted so long takes the failures before it off the count
     stable_seconds: float = 60.0
@@ -126,17 +126,19 @@ class Supervisor:
             self._process = None
             if self._asked_for or time.monotonic() - began > self._patience.stable_seconds:
                 failures, self._asked_for = 0, False
-            while self._process is None and failures < len(self._patience.pauses):
-                await asyncio.sleep(self._patience.pauses[failures])
+            while self._process is None:
+                if failures == len(self._patience.pauses):
+                    await self._turn(State.LOST)
+                await asyncio.sleep(self._patience.pauses[min(failures, len(self._patience.pauses) - 1)])
                 failures += 1
                 await self.may_start.wait()
                 try:
                     await self._boot(_note)
                 except SidecarError as error:
                     _note(f"vLLM did not start again: {error.message}")
-            self.restarts += self._process is not None
+            self.restarts += 1
             began = time.monotonic()
-            await self._turn(State.LOST if self._process is None else State.READY)
+            await self._turn(State.READY)
 
     async def _boot(self, say: Callable[[str], None]) -> None:
         began = time.monotonic()
@@ -202,8 +204,8 @@ class Supervisor:
 def _lost(log: Path) -> SidecarError:
     return SidecarError(
         "serving_lost",
-        "vLLM ended again and again, and is not started any more.",
-        fix=f"Mend what {log} says and restart the sidecar; every step that was saved is there.",
+        "vLLM is not there: it ended again and again, or did not come back after training.",
+        fix=f"Mend what {log} says, and restart the sidecar where it stays away: every saved step is there.",
         http_status=503,
     )
 

