@@ -127,7 +127,7 @@ class Supervisor:
             if self._asked_for or time.monotonic() - began > self._patience.stable_seconds:
                 failures, self._asked_for = 0, False
             while self._process is None:
-                if failures == len(self._patience.pauses):
+                if failures >= len(self._patience.pauses):
                     await self._turn(State.LOST)
                 await asyncio.sleep(self._patience.pauses[min(failures, len(self._patience.pauses) - 1)])
                 failures += 1
