@@ -51,7 +51,7 @@ def test_an_unknown_engine_is_refused_by_name() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_unsloth_is_refused_without_a_gpu_before_anything_is_loaded() -> None:
     with pytest.raises(SidecarError, match="NVIDIA GPUs only") as refused:
-        load_engines(options("--training", "unsloth"), lambda _: None)
+        load_engines(options("--training", "unsloth"), lambda _stage, _text: None)
     assert refused.value.code == "no_cuda"
 
 
@@ -70,7 +70,7 @@ def test_a_device_that_is_not_there_is_refused(device: str, code: str) -> None:
 
 def test_four_bits_are_refused_where_the_engine_cannot() -> None:
     with pytest.raises(SidecarError, match="transformers does not train on 4-bit") as refused:
-        load_engines(options("--quantization", "4bit"), lambda _: None)
+        load_engines(options("--quantization", "4bit"), lambda _stage, _text: None)
     assert refused.value.param == "quantization"
 
 
