@@ -159,6 +159,26 @@ def test_a_step_that_does_nothing_is_refused_and_its_name_stays_free(tmp_path: P
     run(tmp_path, test)
 
 
+def test_of_two_that_publish_other_weights_under_a_name_at_once_one_is_refused(tmp_path: Path) -> None:
+    async def test(server: Server) -> None:
+        results = await asyncio.gather(server.publish(1), server.publish(1, seed=9), return_exceptions=True)
+        (refused,) = [one for one in results if one is not None]
+        assert isinstance(refused, SidecarError) and refused.code == "adapter_name_taken"
+        assert len(server.engine.published) == 1
+
+    run(tmp_path, test)
+
+
+def test_a_load_that_meets_a_dead_engine_may_be_sent_again(tmp_path: Path) -> None:
+    async def test(server: Server) -> None:
+        await server.faults(dead=True)
+        with pytest.raises(SidecarError) as failed:
+            await server.publish(1)
+        assert (failed.value.code, failed.value.http_status) == ("engine_failed", 503)
+
+    run(tmp_path, test, patience=Patience(pauses=(0.01,), look_seconds=2.0))
+
+
 def test_a_load_is_tried_again_while_the_engine_is_busy(tmp_path: Path) -> None:
     async def test(server: Server) -> None:
         await server.faults(refuse_load=3)
@@ -313,6 +333,21 @@ def test_a_request_waits_for_a_restart_and_not_for_ever(tmp_path: Path) -> None:
         assert (await server.chat())["model"] == "base"
 
     run(tmp_path, test, patience=Patience(pauses=(0.01, 1.0, 1.0), look_seconds=0.05, wait_seconds=0.2))
+
+
+def test_a_step_that_is_retired_during_a_restart_does_not_come_back(tmp_path: Path) -> None:
+    async def test(server: Server) -> None:
+        await server.publish(1)
+        await server.publish(2)
+        (tmp_path / "broken").touch()
+        await server.crash()
+        await until(lambda: server.engine.health()["serving"]["state"] == "restarting")
+        await server.engine.retire("t@1")
+        (tmp_path / "broken").unlink()
+        await server.chat("t@2")
+        assert await server.names() == {"base", "t@2"}
+
+    run(tmp_path, test, patience=Patience(pauses=(0.01, 0.5, 0.5), look_seconds=0.05))
 
 
 def test_a_slow_boot_is_told_about(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class VllmAdapters:
     @property
     def loaded(self) -> dict[str, Path]:
         """Folders of the published steps that vLLM has."""
-        return {name: self.published[name].folder for name in self._loaded if name in self.published}
+        return {name: self.published[name].folder for name in list(self._loaded) if name in self.published}
 
     def serves(self, name: str) -> bool:
         """Whether new requests may name this step."""
@@ -63,6 +63,9 @@ class VllmAdapters:
         """Loads, runs the canary, publishes. Raises SidecarError and then serves what it served before."""
         passing("publish-read")
         async with self._one_at_a_time:
+            known = published_before(name, checkpoint, self.published.get(name))
+            if known is not None:
+                return known  # published while this one waited
             canary = await self._load(process, name, checkpoint)
             passing("publish-verified")
             served = PublishedAdapter(name, checkpoint.folder, checkpoint.digest, canary)
@@ -115,6 +118,8 @@ class VllmAdapters:
         self._loaded.clear()
         self._sent.clear()
         for name in before:
+            if name not in self.published:
+                continue  # retired meanwhile
             try:
                 await self.reload(process, name)
             except SidecarError as error:
@@ -179,7 +184,7 @@ class VllmAdapters:
             if sent_before == checkpoint.digest:
                 return
             raise name_taken(name)
-        if response.status_code == 409 or process.ended.is_set():
+        if response.status_code == 409 or not await process.is_healthy():
             raise engine_failed(f"loading {name}: HTTP {response.status_code}")
         raise refused(checkpoint.folder, f"vLLM does not load it: {response.text[:500]}")
 

@@ -134,8 +134,8 @@ class Supervisor:
                 await self.may_start.wait()
                 try:
                     await self._boot(_note)
-                except SidecarError as error:
-                    _note(f"vLLM did not start again: {error.message}")
+                except Exception as error:  # whatever it is: without this task nothing starts vLLM again
+                    _note(f"vLLM did not start again: {error}")
             self.restarts += 1
             began = time.monotonic()
             await self._turn(State.READY)
