@@ -21,17 +21,16 @@ export default defineConfig({
           fileParallelism: false,
         },
       },
-      {
-        ssr,
-        test: {
-          // On a real vLLM, which takes half a minute to start: `npm run test:vllm`.
-          name: 'vllm',
-          include: ['test/vllm/**/*.test.ts'],
-          testTimeout: 600_000,
-          hookTimeout: 300_000,
-          fileParallelism: false,
-        },
-      },
+      onVllm('vllm', ['test/vllm/serving.test.ts', 'test/vllm/kill-host.test.ts']),
+      onVllm('vllm-faults', ['test/vllm/faults.test.ts']),
     ],
   },
 });
+
+/** On a real vLLM, which takes half a minute to start: `npm run test:vllm`. */
+function onVllm(name: string, include: string[]) {
+  return {
+    ssr,
+    test: { name, include, testTimeout: 600_000, hookTimeout: 300_000, fileParallelism: false },
+  };
+}

@@ -1,4 +1,7 @@
-/** `npm run test:vllm`: what is tested on a real vLLM, on this machine's CPU. */
+/**
+ * `npm run test:vllm`: what is tested on a real vLLM, on this machine's CPU. With `-- --faults` the sidecar is killed at each
+ * mark of its work, too, which starts vLLM sixteen times more.
+ */
 import { rm } from 'node:fs/promises';
 import { ensureEnvironment } from '../src/backends/local/install.ts';
 import { conclude, pytest, results, say, vitest } from './suites.ts';
@@ -19,4 +22,5 @@ conclude([
     },
   ),
   await vitest('vllm'),
+  ...(process.argv.includes('--faults') ? [await vitest('vllm-faults')] : []),
 ]);
