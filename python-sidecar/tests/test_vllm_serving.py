@@ -438,6 +438,22 @@ def test_on_a_gpu_it_sleeps_while_a_job_trains_and_wakes_with_its_steps(
     run(tmp_path, test, device="cuda")
 
 
+def test_on_gpus_of_its_own_it_answers_while_a_job_trains(tmp_path: Path) -> None:
+    async def test(server: Server) -> None:
+        await server.publish(1)
+        loop, seen = asyncio.get_running_loop(), []
+
+        def work() -> None:
+            for one in (server.chat("t@1"), server.behind("GET", "/is_sleeping"), server.behind("GET", "/is_paused")):
+                seen.append(asyncio.run_coroutine_threadsafe(one, loop).result(20))
+
+        await in_a_job(server, work)
+        assert seen[0]["model"] == "t@1"
+        assert seen[1:] == [{"is_sleeping": False}, {"is_paused": False}]
+
+    run(tmp_path, test, device="cuda", gpus=(1,), shares_gpu=False)
+
+
 def test_one_that_stays_awake_refuses_the_job_and_serves_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apprentice_sidecar.serving.vllm.device._OBEY_SECONDS", 0.2)
 
