@@ -26,7 +26,10 @@ export interface CustomerMessage extends Scenario {
   readonly team: string;
 }
 
-/** `count` different messages of one pool; the same for the same seed. */
+/**
+ * `count` different messages of one pool; the same for the same seed. Teams are equally likely, so that no team earns more
+ * than another when it is named whatever the message says.
+ */
 export function makeMessages(pool: Pool, count: number, random: () => number): CustomerMessage[] {
   const found = new Map<string, CustomerMessage>();
   while (found.size < count) {
@@ -43,7 +46,7 @@ export function makeMessages(pool: Pool, count: number, random: () => number): C
   return [...found.values()];
 }
 
-/** What the agent asks: the rules in a line, an example of each team, the message. */
+/** What the agent asks: the teams in a line, two examples of each, the message. */
 export function prompt({ text }: CustomerMessage) {
   return {
     system: world.system,
