@@ -30,12 +30,12 @@ export const routingTask: DemoTask<CustomerMessage, Answer> = {
   },
   reward: codeReward('routed', ({ scenario, result }) => (teamIn(result) === scenario.team ? 1 : 0)),
   poolSize: 1200,
-  groupsPerStep: 16,
+  groupsPerStep: 32,
   groupSize: 8,
   concurrency: 32,
   training: {
-    optimizer: { learningRate: 2e-4, gradientSteps: 2, betas: [0.9, 0.95] },
-    loss: { entropyCoefficient: 0.02 },
+    optimizer: { learningRate: 1e-4, gradientSteps: 2, betas: [0.9, 0.95] },
+    loss: { entropyCoefficient: 0.01 },
     lora: { rank: 16, alpha: 32 },
   },
 };
@@ -50,7 +50,7 @@ async function route(model: LanguageModel, message: CustomerMessage, sending: Se
   const settings = {
     model,
     ...prompt(message),
-    maxOutputTokens: 5,
+    maxOutputTokens: 3,
     temperature: sending.temperature,
     maxRetries: 2,
     abortSignal: sending.signal,

@@ -26,20 +26,27 @@ export interface CustomerMessage extends Scenario {
   readonly team: string;
 }
 
-/** `count` different messages of one pool; the same for the same seed. */
+/**
+ * `count` different messages of one pool; the same for the same seed. Teams are equally likely, so that no team earns more
+ * than another when it is named whatever the message says.
+ */
 export function makeMessages(pool: Pool, count: number, random: () => number): CustomerMessage[] {
   const found = new Map<string, CustomerMessage>();
   while (found.size < count) {
-    const matter = pick(world.matters, random);
+    const team = pick(world.teams, random);
+    const matter = pick(
+      world.matters.filter((one) => one.team === team),
+      random,
+    );
     const said = pick(matter[pool], random).replace('{item}', pick(world.items[pool], random));
     const opening = pick(world.openings[pool], random).replace('{name}', pick(world.names[pool], random));
     const text = `${opening} ${said}`;
-    if (!found.has(text)) found.set(text, { id: `${pool}-${String(found.size)}`, text, team: matter.team });
+    if (!found.has(text)) found.set(text, { id: `${pool}-${String(found.size)}`, text, team });
   }
   return [...found.values()];
 }
 
-/** What the agent asks: the rules in a line, an example of each team, the message. */
+/** What the agent asks: the teams in a line, two examples of each, the message. */
 export function prompt({ text }: CustomerMessage) {
   return {
     system: world.system,
@@ -56,7 +63,7 @@ export function prompt({ text }: CustomerMessage) {
 /** The team that an answer names; undefined where it names none, or says more than that. */
 export function teamIn(answer: string): string | undefined {
   const word = answer.trim().replace(/\.$/u, '').toLowerCase();
-  return world.teams.find((team) => team === word);
+  return world.teams.find((one) => one === word);
 }
 
 function pick<T>(values: readonly T[], random: () => number): T {

@@ -49,7 +49,7 @@ switch (model) {
     if (framework !== 'ai-sdk')
       refuse('--model smollm2 has an agent on the AI SDK only: --framework', framework);
     if (backend !== 'local') refuse('--model smollm2 trains on this machine only: --backend', backend);
-    await demo(routingTask, 16);
+    await demo(routingTask, 24);
     break;
   default:
     model satisfies never;
