@@ -25,23 +25,36 @@ import type { Route } from './route.ts';
 import { inSideCalls, withRun } from './scope.ts';
 import { trainabilityOf } from './trainability.ts';
 
-export interface RunParts {
+/** What all runs of one recorder have in common. */
+export interface RunSettings {
   readonly project: string;
   readonly name: string;
-  readonly route: Route;
-  readonly options: RunOptions;
-  /** The run inside which this one begins. */
-  readonly parent: { readonly id: string; readonly lastCallId: string | undefined } | undefined;
   readonly faults: FaultCounter;
   readonly now: () => number;
   readonly newId: () => string;
   readonly prices: PriceBook | undefined;
   readonly sideCall: SideCallRule | undefined;
-  /** Comes once, with the finished trajectory. */
-  readonly onFinished: (trajectory: Trajectory) => void;
-  /** A call came to its end; `open` are still in flight. */
-  readonly onIdle?: () => void;
+  /** Comes once for each run, with the finished trajectory. */
+  readonly onFinished: (run: ActiveRun, trajectory: Trajectory) => void;
 }
+
+export interface RunParts {
+  readonly settings: RunSettings;
+  readonly route: Route;
+  readonly options: RunOptions;
+  /** The run inside which this one begins. */
+  readonly parent: { readonly id: string; readonly lastCallId: string | undefined } | undefined;
+}
+
+/** Decides when a run is over that its owner does not finish. */
+export interface RunWatcher {
+  /** A call came to its end; `openCalls` of the run are still in flight. */
+  idle(): void;
+  /** The run is finished. */
+  finished(): void;
+}
+
+const nothingKnown: Omit<CallEnd, 'outcome'> = {};
 
 /** A call on its way into the record. */
 class CallDraft implements OpenCall {
@@ -50,18 +63,18 @@ class CallDraft implements OpenCall {
   readonly startedAt: number;
   readonly sideCall = inSideCalls();
   firstTokenAt: number | undefined;
-  known: Omit<CallEnd, 'outcome'> | CallEnd = {};
+  known: Omit<CallEnd, 'outcome'> | CallEnd = nothingKnown;
   endedAt: number | undefined;
   outcome: CallEnd['outcome'] | undefined;
   readonly #now: () => number;
-  readonly #onEnded: () => void;
+  readonly #run: ActiveRun;
 
-  constructor(id: string, start: CallStart, now: () => number, onEnded: () => void) {
+  constructor(id: string, start: CallStart, now: () => number, run: ActiveRun) {
     this.id = id;
     this.start = start;
     this.startedAt = now();
     this.#now = now;
-    this.#onEnded = onEnded;
+    this.#run = run;
   }
 
   firstToken(): void {
@@ -77,48 +90,49 @@ class CallDraft implements OpenCall {
     this.known = end;
     this.outcome = end.outcome;
     this.endedAt = this.#now();
-    this.#onEnded();
+    this.#run.callEnded();
   }
 }
 
-type Draft = { readonly call: CallDraft } | { readonly tool: Omit<ToolResult, 'index'> };
+type Draft = CallDraft | Omit<ToolResult, 'index'>;
 
 export class ActiveRun implements Run {
   readonly id: string;
   readonly route: Route;
   readonly rawArguments = new Map<string, string>();
-  readonly #parts: Omit<RunParts, 'parent'>;
-  readonly #parentage: Pick<Trajectory, 'parentId' | 'parentCallId'>;
+  readonly parentId: string | undefined;
+  readonly #parentCallId: string | undefined;
+  readonly #settings: RunSettings;
+  readonly #options: RunOptions;
   readonly #drafts: Draft[] = [];
   readonly #metrics: Record<string, number> = {};
   readonly #toolResults = new Set<string>();
   readonly #startedAt: number;
+  #watcher: RunWatcher | undefined;
   #open = 0;
-  readonly #onCallEnded = (): void => {
-    this.#open -= 1;
-    this.#parts.onIdle?.();
-  };
   #lastOpened: CallDraft | undefined;
   #finished: Trajectory | undefined;
 
-  constructor({ parent, ...parts }: RunParts) {
-    this.#parts = parts;
-    // The ids alone: a chain of runs, each begun inside the one before, must not stay in memory.
-    this.#parentage = {
-      ...(parent === undefined ? {} : { parentId: parent.id as TrajectoryId }),
-      ...(parent?.lastCallId === undefined ? {} : { parentCallId: parent.lastCallId as ModelCallId }),
-    };
-    this.id = parts.newId();
+  // Field by field: copying objects, or parts of them, is slow, and this is inside the user's call.
+  constructor(parts: RunParts) {
+    const { settings, parent } = parts;
+    this.#settings = settings;
+    this.#options = parts.options;
     this.route = parts.route;
-    this.#startedAt = parts.now();
+    // The ids alone: a chain of runs, each begun inside the one before, must not stay in memory.
+    this.parentId = parent?.id;
+    this.#parentCallId = parent?.lastCallId;
+    this.id = settings.newId();
+    this.#startedAt = settings.now();
+  }
+
+  /** Hands the decision when the run is over to `watcher`. */
+  watchedBy(watcher: RunWatcher): void {
+    this.#watcher = watcher;
   }
 
   get policy(): string | null {
     return this.route.kind === 'policy' ? this.route.policy : null;
-  }
-
-  get parentId(): string | undefined {
-    return this.#parentage.parentId;
   }
 
   /** Calls that are in flight. */
@@ -153,21 +167,26 @@ export class ActiveRun implements Run {
   }
 
   startCall(start: CallStart): OpenCall {
-    const { now } = this.#parts;
     // Made of the run's id: unique, cheaper than a random one, and feedback on a call finds its trajectory by it.
     const id = `${this.id}.${String(this.#drafts.length)}`;
-    const draft = new CallDraft(id, start, now, this.#onCallEnded);
-    this.#drafts.push({ call: draft });
+    const draft = new CallDraft(id, start, this.#settings.now, this);
+    this.#drafts.push(draft);
     this.#open += 1;
     this.#lastOpened = draft;
     return draft;
+  }
+
+  /** For calls alone: one of them has ended. */
+  callEnded(): void {
+    this.#open -= 1;
+    this.#watcher?.idle();
   }
 
   toolResult(result: Omit<ToolResult, 'kind' | 'index' | 'at'>): void {
     // The same result comes back with every later prompt of the run.
     if (this.#toolResults.has(result.toolCallId)) return;
     this.#toolResults.add(result.toolCallId);
-    this.#drafts.push({ tool: { kind: 'tool-result', at: this.#parts.now(), ...result } });
+    this.#drafts.push({ kind: 'tool-result', at: this.#settings.now(), ...result });
   }
 
   /** Remembers tool-call arguments as the model wrote them, so that the next prompt can have them verbatim. */
@@ -185,7 +204,7 @@ export class ActiveRun implements Run {
 
   /** Runs a part of the recording that may fail; a throw is counted and gives `otherwise`. */
   guard<T>(place: string, work: () => T, otherwise: T): T {
-    return this.#parts.faults.guard(place, work, otherwise);
+    return this.#settings.faults.guard(place, work, otherwise);
   }
 
   metric(name: string, value: number): void {
@@ -194,16 +213,20 @@ export class ActiveRun implements Run {
 
   finish(outcome: Trajectory['outcome'] = { status: 'finished' }): Trajectory {
     if (this.#finished !== undefined) return this.#finished;
-    const { options, project, name, now, route } = this.#parts;
+    const options = this.#options;
+    const { project, name, now, onFinished } = this.#settings;
+    const { route, parentId } = this;
+    const parentCallId = this.#parentCallId;
     const events = this.#drafts.map((draft, index): TrajectoryEvent =>
-      'call' in draft ? this.#toModelCall(draft.call, index) : { ...draft.tool, index },
+      draft instanceof CallDraft ? this.#toModelCall(draft, index) : { ...draft, index },
     );
     const trajectory: Trajectory = {
       recordVersion,
       id: this.id as TrajectoryId,
       project,
       name,
-      ...this.#parentage,
+      ...(parentId === undefined ? {} : { parentId: parentId as TrajectoryId }),
+      ...(parentCallId === undefined ? {} : { parentCallId: parentCallId as ModelCallId }),
       scenario: options.scenario ?? null,
       groupId: options.groupId ?? null,
       split: options.split ?? 'production',
@@ -224,10 +247,11 @@ export class ActiveRun implements Run {
     // Whatever was started inside the run holds it in memory for as long as it lives: sockets, timers.
     this.#drafts.length = 0;
     this.rawArguments.clear();
-    this.#parts.faults.guard(
+    this.#settings.faults.guard(
       'handing over a trajectory',
       () => {
-        this.#parts.onFinished(trajectory);
+        this.#watcher?.finished();
+        onFinished(this, trajectory);
       },
       undefined,
     );
@@ -236,7 +260,7 @@ export class ActiveRun implements Run {
 
   #toModelCall(draft: CallDraft, index: number): ModelCall {
     const { start } = draft;
-    const { faults } = this.#parts;
+    const { faults } = this.#settings;
     const { known } = draft;
     const outcome: ModelCall['outcome'] = draft.outcome ?? { status: 'abandoned' };
     const parameters = faults.guard('reading the parameters of a call', start.parameters, {});
@@ -259,11 +283,11 @@ export class ActiveRun implements Run {
         ...(known.respondedModel === undefined ? {} : { respondedModel: known.respondedModel }),
         ...(start.provider === undefined ? {} : { provider: start.provider }),
         policy: fallback ? null : start.policy,
-        ...definedOnly({
-          baseDigest: identity?.baseDigest,
-          tokenizerDigest: identity?.tokenizerDigest,
-          chatTemplateDigest: identity?.chatTemplateDigest,
-        }),
+        ...(identity?.baseDigest === undefined ? {} : { baseDigest: identity.baseDigest }),
+        ...(identity?.tokenizerDigest === undefined ? {} : { tokenizerDigest: identity.tokenizerDigest }),
+        ...(identity?.chatTemplateDigest === undefined
+          ? {}
+          : { chatTemplateDigest: identity.chatTemplateDigest }),
         propensity: start.propensity,
       },
       request: {
@@ -276,7 +300,7 @@ export class ActiveRun implements Run {
         parameters: parameters as ModelCall['request']['parameters'],
       },
     };
-    const { prices, sideCall } = this.#parts;
+    const { prices, sideCall } = this.#settings;
     const isSideCall =
       draft.sideCall || faults.guard('the rule for side calls', () => sideCall?.(facts) === true, false);
     // What we serve ourselves has no price by the token.
