@@ -83,7 +83,7 @@ describe('flush', () => {
       apprentice.recorder
         .current()
         ?.startCall(call)
-        .end({ outcome: { status: 'ok' } });
+        .end({ status: 'ok' });
       await Promise.resolve();
     });
     expect(await apprentice.flush()).toEqual({ complete: true });

@@ -5,6 +5,7 @@
 import type { ModelCallId, TrajectoryId } from '../trajectory/ids.ts';
 import {
   recordVersion,
+  type CallOutcome,
   type ModelCall,
   type ToolResult,
   type Trajectory,
@@ -12,7 +13,7 @@ import {
 } from '../trajectory/records.ts';
 import type { PriceBook } from '../pricing/price-book.ts';
 import type {
-  CallEnd,
+  CallAnswer,
   CallStart,
   OpenCall,
   Run,
@@ -54,7 +55,7 @@ export interface RunWatcher {
   finished(): void;
 }
 
-const nothingKnown: Omit<CallEnd, 'outcome'> = {};
+const nothingKnown: CallAnswer = {};
 
 /** A call on its way into the record. */
 class CallDraft implements OpenCall {
@@ -63,38 +64,42 @@ class CallDraft implements OpenCall {
   readonly startedAt: number;
   readonly sideCall = inSideCalls();
   firstTokenAt: number | undefined;
-  known: Omit<CallEnd, 'outcome'> | CallEnd = nothingKnown;
+  known = nothingKnown;
   endedAt: number | undefined;
-  outcome: CallEnd['outcome'] | undefined;
-  readonly #now: () => number;
+  outcome: CallOutcome | undefined;
   readonly #run: ActiveRun;
 
-  constructor(id: string, start: CallStart, now: () => number, run: ActiveRun) {
+  constructor(id: string, start: CallStart, run: ActiveRun) {
     this.id = id;
     this.start = start;
-    this.startedAt = now();
-    this.#now = now;
+    this.startedAt = run.now();
     this.#run = run;
   }
 
   firstToken(): void {
-    this.firstTokenAt ??= this.#now();
+    this.firstTokenAt ??= this.#run.now();
   }
 
-  partial(known: Omit<CallEnd, 'outcome'>): void {
-    if (this.outcome === undefined) this.known = known;
+  partial(answer: CallAnswer): void {
+    if (this.outcome === undefined) this.known = answer;
   }
 
-  end(end: CallEnd): void {
+  end(outcome: CallOutcome, answer = nothingKnown): void {
     if (this.outcome !== undefined) return;
-    this.known = end;
-    this.outcome = end.outcome;
-    this.endedAt = this.#now();
+    this.known = answer;
+    this.outcome = outcome;
+    this.endedAt = this.#run.now();
     this.#run.callEnded();
   }
 }
 
-type Draft = CallDraft | Omit<ToolResult, 'index'>;
+/** The result of a tool, by reference. */
+interface ToolDraft {
+  readonly result: Omit<ToolResult, 'kind' | 'index' | 'at'>;
+  readonly at: number;
+}
+
+type Draft = CallDraft | ToolDraft;
 
 export class ActiveRun implements Run {
   readonly id: string;
@@ -169,11 +174,16 @@ export class ActiveRun implements Run {
   startCall(start: CallStart): OpenCall {
     // Made of the run's id: unique, cheaper than a random one, and feedback on a call finds its trajectory by it.
     const id = `${this.id}.${String(this.#drafts.length)}`;
-    const draft = new CallDraft(id, start, this.#settings.now, this);
+    const draft = new CallDraft(id, start, this);
     this.#drafts.push(draft);
     this.#open += 1;
     this.#lastOpened = draft;
     return draft;
+  }
+
+  /** The time, milliseconds since the epoch. */
+  now(): number {
+    return this.#settings.now();
   }
 
   /** For calls alone: one of them has ended. */
@@ -186,7 +196,7 @@ export class ActiveRun implements Run {
     // The same result comes back with every later prompt of the run.
     if (this.#toolResults.has(result.toolCallId)) return;
     this.#toolResults.add(result.toolCallId);
-    this.#drafts.push({ kind: 'tool-result', at: this.#settings.now(), ...result });
+    this.#drafts.push({ result, at: this.now() });
   }
 
   /** Remembers tool-call arguments as the model wrote them, so that the next prompt can have them verbatim. */
@@ -214,11 +224,13 @@ export class ActiveRun implements Run {
   finish(outcome: Trajectory['outcome'] = { status: 'finished' }): Trajectory {
     if (this.#finished !== undefined) return this.#finished;
     const options = this.#options;
-    const { project, name, now, onFinished } = this.#settings;
+    const { project, name, onFinished } = this.#settings;
     const { route, parentId } = this;
     const parentCallId = this.#parentCallId;
     const events = this.#drafts.map((draft, index): TrajectoryEvent =>
-      draft instanceof CallDraft ? this.#toModelCall(draft, index) : { ...draft, index },
+      draft instanceof CallDraft
+        ? this.#toModelCall(draft, index)
+        : { kind: 'tool-result', at: draft.at, ...draft.result, index },
     );
     const trajectory: Trajectory = {
       recordVersion,
@@ -241,7 +253,7 @@ export class ActiveRun implements Run {
       metadata: (options.metadata ?? {}) as Trajectory['metadata'],
       metrics: this.#metrics,
       startedAt: this.#startedAt,
-      endedAt: now(),
+      endedAt: this.now(),
     };
     this.#finished = trajectory;
     // Whatever was started inside the run holds it in memory for as long as it lives: sockets, timers.
@@ -262,7 +274,7 @@ export class ActiveRun implements Run {
     const { start } = draft;
     const { faults } = this.#settings;
     const { known } = draft;
-    const outcome: ModelCall['outcome'] = draft.outcome ?? { status: 'abandoned' };
+    const outcome: CallOutcome = draft.outcome ?? { status: 'abandoned' };
     const parameters = faults.guard('reading the parameters of a call', start.parameters, {});
     const tokens: ModelCall['tokens'] =
       known.tokens === undefined
@@ -273,7 +285,7 @@ export class ActiveRun implements Run {
             logprobs: known.tokens.logprobs as (number | null)[],
             logprobsMode: 'raw',
           };
-    const fallback = known.fallback === true;
+    const fallback = start.fallback === true;
     const identity = start.identity?.();
     const usage = known.usage ?? {};
     const facts: SideCallFacts = {
@@ -349,6 +361,7 @@ export class ActiveRun implements Run {
 
 /** Without the keys whose value is not known: records hold no undefined. */
 function definedOnly<T extends object>(given: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  const known = Object.entries(given).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(known) as { [K in keyof T]?: Exclude<T[K], undefined> };
+  const known: Record<string, unknown> = {};
+  for (const key in given) if (given[key] !== undefined) known[key] = given[key];
+  return known as { [K in keyof T]?: Exclude<T[K], undefined> };
 }

@@ -63,11 +63,12 @@ export function answerMessage(parts: readonly Part[]): Message {
 /** The tool results that no model has seen yet: those after the last answer. Older ones are not even looked at. */
 export function newToolResults(prompt: readonly PromptMessage[]): PromptPart[] {
   const found: PromptPart[] = [];
-  for (let at = prompt.length - 1; at >= 0; at -= 1) {
+  let at = prompt.length;
+  while (at > 0 && prompt[at - 1]?.role !== 'assistant') at -= 1;
+  for (; at < prompt.length; at += 1) {
     const message = prompt[at];
-    if (message === undefined || message.role === 'assistant') break;
-    if (message.role !== 'tool' || typeof message.content === 'string') continue;
-    found.unshift(...message.content.filter((part) => part.type === 'tool-result'));
+    if (message?.role !== 'tool' || typeof message.content === 'string') continue;
+    for (const part of message.content) if (part.type === 'tool-result') found.push(part);
   }
   return found;
 }
