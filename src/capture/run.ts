@@ -288,56 +288,41 @@ export class ActiveRun implements Run {
     const fallback = start.fallback === true;
     const identity = start.identity?.();
     const usage = known.usage ?? {};
-    const facts: SideCallFacts = {
-      adapter: start.adapter,
-      served: {
-        requestedModel: start.requestedModel,
-        ...(known.respondedModel === undefined ? {} : { respondedModel: known.respondedModel }),
-        ...(start.provider === undefined ? {} : { provider: start.provider }),
-        policy: fallback ? null : start.policy,
-        ...(identity?.baseDigest === undefined ? {} : { baseDigest: identity.baseDigest }),
-        ...(identity?.tokenizerDigest === undefined ? {} : { tokenizerDigest: identity.tokenizerDigest }),
-        ...(identity?.chatTemplateDigest === undefined
-          ? {}
-          : { chatTemplateDigest: identity.chatTemplateDigest }),
-        propensity: start.propensity,
-      },
-      request: {
-        messages: faults.guard(
-          'reading the messages of a call',
-          start.messages,
-          [],
-        ) as ModelCall['request']['messages'],
-        tools: faults.guard('reading the tools of a call', start.tools, []) as ModelCall['request']['tools'],
-        parameters: parameters as ModelCall['request']['parameters'],
-      },
+    const served: SideCallFacts['served'] = {
+      requestedModel: start.requestedModel,
+      policy: fallback ? null : start.policy,
+      propensity: start.propensity,
     };
+    if (known.respondedModel !== undefined) served.respondedModel = known.respondedModel;
+    if (start.provider !== undefined) served.provider = start.provider;
+    if (identity?.baseDigest !== undefined) served.baseDigest = identity.baseDigest;
+    if (identity?.tokenizerDigest !== undefined) served.tokenizerDigest = identity.tokenizerDigest;
+    if (identity?.chatTemplateDigest !== undefined) served.chatTemplateDigest = identity.chatTemplateDigest;
+    const { adapter } = start;
+    const request = {
+      messages: faults.guard('reading the messages of a call', start.messages, []),
+      tools: faults.guard('reading the tools of a call', start.tools, []),
+      parameters,
+    } as ModelCall['request'];
     const { prices, sideCall } = this.#settings;
     const isSideCall =
-      draft.sideCall || faults.guard('the rule for side calls', () => sideCall?.(facts) === true, false);
-    // What we serve ourselves has no price by the token.
-    const cost =
-      facts.served.policy === null
-        ? prices?.costOf({
-            models: [known.respondedModel ?? start.requestedModel, start.requestedModel],
-            provider: start.provider,
-            usage,
-            at: draft.startedAt,
-          })
-        : undefined;
-    return {
+      draft.sideCall ||
+      (sideCall !== undefined &&
+        faults.guard('the rule for side calls', () => sideCall({ adapter, served, request }), false));
+    const response: ModelCall['response'] = {
+      message: faults.guard('reading the answer of a call', () => known.message?.() ?? null, null),
+      usage: definedOnly(usage),
+    };
+    if (known.responseId !== undefined) response.id = known.responseId;
+    if (known.finishReason !== undefined) response.finishReason = known.finishReason;
+    const call: ModelCall = {
       kind: 'model-call',
       id: draft.id as ModelCallId,
       index,
-      ...facts,
-      ...(start.specification === undefined ? {} : { specification: start.specification }),
-      response: {
-        ...(known.responseId === undefined ? {} : { id: known.responseId }),
-        message: faults.guard('reading the answer of a call', () => known.message?.() ?? null, null),
-        ...(known.finishReason === undefined ? {} : { finishReason: known.finishReason }),
-        usage: definedOnly(usage),
-      },
-      ...(cost === undefined ? {} : { cost }),
+      adapter,
+      served,
+      request,
+      response,
       tokens,
       trainability: trainabilityOf({
         sideCall: isSideCall,
@@ -345,17 +330,28 @@ export class ActiveRun implements Run {
         outcome,
         fallback,
         tokens,
-        outputTokens: known.usage?.outputTokens,
+        outputTokens: usage.outputTokens,
         temperature: parameters['temperature'],
         topP: parameters['top_p'],
       }),
       outcome,
       streamed: start.streamed,
-      ...(start.retryOf === undefined ? {} : { retryOf: start.retryOf as ModelCallId }),
       startedAt: draft.startedAt,
-      ...(draft.firstTokenAt === undefined ? {} : { firstTokenAt: draft.firstTokenAt }),
-      ...(draft.endedAt === undefined ? {} : { endedAt: draft.endedAt }),
     };
+    if (start.specification !== undefined) call.specification = start.specification;
+    if (start.retryOf !== undefined) call.retryOf = start.retryOf as ModelCallId;
+    if (draft.firstTokenAt !== undefined) call.firstTokenAt = draft.firstTokenAt;
+    if (draft.endedAt !== undefined) call.endedAt = draft.endedAt;
+    // What we serve ourselves has no price by the token.
+    if (served.policy !== null) return call;
+    const cost = prices?.costOf({
+      models: [known.respondedModel ?? start.requestedModel, start.requestedModel],
+      provider: start.provider,
+      usage: response.usage,
+      at: draft.startedAt,
+    });
+    if (cost !== undefined) call.cost = cost;
+    return call;
   }
 }
 
