@@ -55,12 +55,17 @@ export async function streamByIncumbent(call: IncumbentCall): Promise<StreamResu
   const finish = (how: StreamEnd): void => {
     recorded.end(seen.outcome(how, options.abortSignal), streamRecord(call, seen));
   };
+  let begun = false;
   const stream = tapStream(result.stream, {
     part: (part) => {
-      if (part.type !== 'stream-start' && part.type !== 'response-metadata') recorded.firstToken();
+      const { type } = part;
+      if (!begun && type !== 'stream-start' && type !== 'response-metadata') {
+        begun = true;
+        recorded.firstToken();
+      }
       seen.add(part);
       // A reader may leave at an error, without waiting for the finish part behind it.
-      if (part.type === 'error') finish({ type: 'error', error: part['error'] });
+      if (type === 'error') finish({ type: 'error', error: part['error'] });
     },
     end: finish,
   });
