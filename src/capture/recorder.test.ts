@@ -145,10 +145,7 @@ describe('Recorder', () => {
   it('makes a run inside another its child, on the same policy', async () => {
     const { recorder, finished } = setUp();
     await recorder.run({ scenario: 'outer' }, async () => {
-      recorder
-        .current()
-        ?.startCall(call)
-        .end({ status: 'ok' });
+      recorder.current()?.startCall(call).end({ status: 'ok' });
       await recorder.run({ scenario: 'inner' }, () => Promise.resolve());
       await pause(20);
     });

@@ -123,7 +123,9 @@ export function usageCounts(value: unknown): NonNullable<CallAnswer['usage']> {
 }
 
 function field(value: unknown, key: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>)[key] : undefined;
+  return typeof value === 'object' && value !== null
+    ? (value as Readonly<Record<string, unknown>>)[key]
+    : undefined;
 }
 
 function count(value: unknown): number | undefined {

@@ -3,7 +3,15 @@ import { BodyWriter, readBody } from './bodies.ts';
 
 it('gives texts of any length and script back, each from its place', () => {
   const writer = new BodyWriter();
-  const texts = ['', 'plain', 'ä€ 漢字 😀', 'x'.repeat(200_000), 'é'.repeat(200_000), '漢'.repeat(300_000), 'last'];
+  const texts = [
+    '',
+    'plain',
+    'ä€ 漢字 😀',
+    'x'.repeat(200_000),
+    'é'.repeat(200_000),
+    '漢'.repeat(300_000),
+    'last',
+  ];
   const places = texts.map((text) => writer.add(text));
   const chunks = writer.take();
   expect(places.map((place) => readBody(chunks, place))).toEqual(texts);

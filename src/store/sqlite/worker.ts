@@ -25,9 +25,10 @@ port.on('message', (batch: StoreBatch) => {
 /** What is to be appended, with its texts. */
 function withBodies(request: StoreRequest, chunks: StoreBatch['chunks']): StoreRequest {
   if (request.method !== 'append') return request;
-  const rows = (request.arguments[0] as readonly SentTrajectory[]).map(
-    (row): EncodedTrajectory => ({ ...row, body: readBody(chunks, row.body) }),
-  );
+  const rows = (request.arguments[0] as readonly SentTrajectory[]).map((row): EncodedTrajectory => ({
+    ...row,
+    body: readBody(chunks, row.body),
+  }));
   return { ...request, arguments: [rows] };
 }
 
