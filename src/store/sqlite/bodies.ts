@@ -19,18 +19,24 @@ export class BodyWriter {
 
   /** Writes the text, as UTF-8. */
   add(text: string): BodyPlace {
-    const length = Buffer.byteLength(text);
-    let last = this.#chunks.at(-1);
-    if (last === undefined || this.#used + length > last.length) {
-      // Not from Node's pool, whose memory cannot be handed over.
-      last = Buffer.allocUnsafeSlow(Math.max(length, chunkSize));
-      this.#chunks.push(last);
-      this.#used = 0;
-    }
+    const chunk = this.#withRoomFor(text);
     const from = this.#used;
-    last.write(text, from);
-    this.#used += length;
+    this.#used += chunk.write(text, from);
     return { chunk: this.#chunks.length - 1, from, until: this.#used };
+  }
+
+  #withRoomFor(text: string): Buffer {
+    const last = this.#chunks.at(-1);
+    if (last !== undefined) {
+      const room = last.length - this.#used;
+      // No character takes more than three bytes for each of its code units: nearly always there is no need to count.
+      if (text.length * 3 <= room || Buffer.byteLength(text) <= room) return last;
+    }
+    // Not from Node's pool, whose memory cannot be handed over.
+    const made = Buffer.allocUnsafeSlow(Math.max(Buffer.byteLength(text), chunkSize));
+    this.#chunks.push(made);
+    this.#used = 0;
+    return made;
   }
 
   /** The chunks with everything that was added since the last time. */
