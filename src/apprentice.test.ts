@@ -80,10 +80,7 @@ describe('flush', () => {
   it('writes the run that has just ended', async () => {
     const apprentice = await apprenticeWith([]);
     await apprentice.run({ threadId: 'thread' }, async () => {
-      apprentice.recorder
-        .current()
-        ?.startCall(call)
-        .end({ outcome: { status: 'ok' } });
+      apprentice.recorder.current()?.startCall(call).end({ status: 'ok' });
       await Promise.resolve();
     });
     expect(await apprentice.flush()).toEqual({ complete: true });

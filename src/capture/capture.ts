@@ -3,6 +3,7 @@
  * Nothing here waits for I/O and nothing throws into the host.
  */
 import type {
+  CallOutcome,
   Message,
   ModelCall,
   Reward,
@@ -28,6 +29,8 @@ export interface CallStart {
         readonly chatTemplateDigest?: string;
       }
     | undefined;
+  /** Marks a call that the incumbent answers because the policy failed. */
+  readonly fallback?: boolean;
   /** The failed call of the same run that this one tries again. */
   readonly retryOf?: string | undefined;
   /** Builds the OpenAI-style messages lazily, off the hot path. May throw: then the call is kept without them. */
@@ -41,20 +44,17 @@ export interface CallStart {
  * What came back; every field that is known. `message` is built lazily as in CallStart. Fields may be undefined, because
  * leaving them out costs objects inside the user's call.
  */
-export interface CallEnd {
-  readonly outcome: ModelCall['outcome'];
+export interface CallAnswer {
   readonly message?: () => Message | null;
   readonly responseId?: string | undefined;
   readonly respondedModel?: string | undefined;
   readonly finishReason?: string | undefined;
-  readonly usage?: Usage;
+  readonly usage?: { readonly [K in keyof Usage]: Usage[K] | undefined };
   readonly tokens?: {
     readonly promptIds: readonly number[];
     readonly completionIds: readonly number[];
     readonly logprobs: readonly (number | null)[];
   };
-  /** Marks a call that the incumbent answered because the policy failed. */
-  readonly fallback?: boolean;
 }
 
 /** A call in flight. `end` counts once; later calls are ignored. */
@@ -62,8 +62,8 @@ export interface OpenCall {
   readonly id: string;
   firstToken(): void;
   /** Replaces what a partial record would hold if nothing more came (streams). Cheap: a reference. */
-  partial(end: Omit<CallEnd, 'outcome'>): void;
-  end(end: CallEnd): void;
+  partial(answer: CallAnswer): void;
+  end(outcome: CallOutcome, answer?: CallAnswer): void;
 }
 
 export interface RunOptions {

@@ -1,6 +1,6 @@
 /** When a run is over whose agent was handed over as a function: decides from how the function and its calls ended. */
 import type { Trajectory } from '../trajectory/records.ts';
-import type { ActiveRun } from './run.ts';
+import type { ActiveRun, RunWatcher } from './run.ts';
 
 export interface ClosingOptions {
   /** How long a run that may go on waits for further calls, milliseconds. */
@@ -9,7 +9,7 @@ export interface ClosingOptions {
   readonly soon: (close: () => void) => void;
 }
 
-export class Closing {
+export class Closing implements RunWatcher {
   readonly #run: ActiveRun;
   readonly #options: ClosingOptions;
   #outcome: Trajectory['outcome'] = { status: 'finished' };

@@ -7,20 +7,22 @@ const most = 10_000;
  */
 export class Later {
   readonly #lingerMs: number;
-  readonly #sliceSize: number;
+  readonly #sliceMs: number;
   #work: (() => void)[] = [];
+  /** Where in `#work` the first piece is that has not been done. */
+  #next = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `lingerMs`: how long the first piece waits. `sliceSize`: pieces in one turn of the event loop. */
-  constructor(options: { readonly lingerMs: number; readonly sliceSize: number }) {
+  /** Milliseconds. `lingerMs`: how long the first piece waits. `sliceMs`: of work in one turn of the event loop. */
+  constructor(options: { readonly lingerMs: number; readonly sliceMs: number }) {
     this.#lingerMs = options.lingerMs;
-    this.#sliceSize = options.sliceSize;
+    this.#sliceMs = options.sliceMs;
   }
 
   /** The process stays alive until it is done. `work` must not throw. */
   add(work: () => void): void {
     this.#work.push(work);
-    if (this.#work.length >= most) {
+    if (this.#work.length - this.#next >= most) {
       this.flush();
       return;
     }
@@ -33,15 +35,28 @@ export class Later {
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    for (const work of this.#work.splice(0)) work();
+    this.#doUntil(Infinity);
   }
 
   #slice(): void {
-    for (const work of this.#work.splice(0, this.#sliceSize)) work();
+    this.#doUntil(performance.now() + this.#sliceMs);
     if (this.#work.length > 0) {
       setImmediate(() => {
         this.#slice();
       });
     } else this.#timer = undefined;
+  }
+
+  /** At least one piece. A piece may add others, or flush. */
+  #doUntil(end: number): void {
+    do {
+      const work = this.#work[this.#next];
+      if (work === undefined) break;
+      this.#next += 1;
+      work();
+    } while (performance.now() < end);
+    if (this.#next < this.#work.length) return;
+    this.#work = [];
+    this.#next = 0;
   }
 }

@@ -1,7 +1,7 @@
 /** One request to a model on its way into the record, whoever answers it; what all adapters do alike. */
 import type { Endpoint, ServedIdentity } from '../backends/backend.ts';
 import type { CallOutcome } from '../trajectory/records.ts';
-import type { CallEnd, CallStart, OpenCall } from './capture.ts';
+import type { CallAnswer, CallStart, OpenCall } from './capture.ts';
 import { noteAttempt, retryOf, type Prompt } from './retries.ts';
 import type { Route } from './route.ts';
 import type { ActiveRun } from './run.ts';
@@ -13,7 +13,10 @@ export type Answerer =
   | { readonly kind: 'incumbent'; readonly fallback: boolean }
   | { readonly kind: 'policy'; readonly route: PolicyRoute };
 
-export interface RecordedCallStart extends Omit<CallStart, 'policy' | 'propensity' | 'identity' | 'retryOf'> {
+export interface RecordedCallStart extends Omit<
+  CallStart,
+  'policy' | 'propensity' | 'identity' | 'fallback' | 'retryOf'
+> {
   readonly run: ActiveRun;
   readonly answerer: Answerer;
   /** The messages as the framework has them: the same ones again are a retry. */
@@ -43,6 +46,7 @@ export class RecordedCall {
       policy: answerer.kind === 'policy' ? answerer.route.policy : null,
       propensity: run.route.propensity,
       identity: () => this.#identity,
+      fallback: answerer.kind === 'incumbent' && answerer.fallback,
       retryOf: retryOf(run, start.prompt),
     });
   }
@@ -63,16 +67,15 @@ export class RecordedCall {
   }
 
   /** What the record holds should nothing more come. Cheap: a reference. */
-  partial(known: Omit<CallEnd, 'outcome'>): void {
+  partial(known: CallAnswer): void {
     this.#open.partial(known);
   }
 
-  end(outcome: CallOutcome, known: Omit<CallEnd, 'outcome'> = {}): void {
+  end(outcome: CallOutcome, known?: CallAnswer): void {
     if (this.#ended) return;
     this.#ended = true;
-    const { run, prompt, answerer } = this.#start;
+    const { run, prompt } = this.#start;
     noteAttempt(run, prompt, this.#open.id, outcome);
-    const fallback = answerer.kind === 'incumbent' && answerer.fallback;
-    this.#open.end({ ...known, outcome, ...(fallback ? { fallback } : {}) });
+    this.#open.end(outcome, known);
   }
 }

@@ -31,7 +31,7 @@ const call: CallStart = {
   streamed: false,
 };
 
-const ended = { outcome: { status: 'ok' } } as const;
+const ended = { status: 'ok' } as const;
 
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
@@ -49,10 +49,10 @@ describe('Recorder', () => {
     const first = run.startCall(call);
     await pause(40);
     expect(finished.map(({ id }) => id)).toEqual([empty.id]);
-    first.end({ outcome: { status: 'ok' } });
+    first.end({ status: 'ok' });
     const second = run.startCall(call);
     await pause(40);
-    second.end({ outcome: { status: 'ok' } });
+    second.end({ status: 'ok' });
     expect(run.isFinished).toBe(false);
     await expect.poll(() => run.isFinished).toBe(true);
     expect(finished.at(-1)).toMatchObject({
@@ -81,7 +81,7 @@ describe('Recorder', () => {
     const open = recorder.run({ scenario: 's' }, () => recorder.current()?.startCall(call));
     await pause(30);
     expect(finished).toEqual([]);
-    open?.end({ outcome: { status: 'ok' } });
+    open?.end({ status: 'ok' });
     await pause(30);
     expect(finished).toMatchObject([{ scenario: 's', outcome: { status: 'finished' } }]);
   });
@@ -97,13 +97,13 @@ describe('Recorder', () => {
   });
 
   it.each([
-    ['whose last answer asks for a tool', { ...ended, finishReason: 'tool-calls' }, undefined],
-    ['that gives back a stream', ended, { textStream: new ReadableStream() }],
-  ])('waits for further calls of an agent %s', async (_, end, result) => {
+    ['whose last answer asks for a tool', { finishReason: 'tool-calls' }, undefined],
+    ['that gives back a stream', {}, { textStream: new ReadableStream() }],
+  ])('waits for further calls of an agent %s', async (_, answer, result) => {
     const { recorder, finished } = setUp(50);
     let goOn: (() => void) | undefined;
     await recorder.run({}, async () => {
-      recorder.current()?.startCall(call).end(end);
+      recorder.current()?.startCall(call).end(ended, answer);
       setTimeout(() => goOn?.(), 10);
       goOn = () => recorder.current()?.startCall(call).end(ended);
       await Promise.resolve();
@@ -145,10 +145,7 @@ describe('Recorder', () => {
   it('makes a run inside another its child, on the same policy', async () => {
     const { recorder, finished } = setUp();
     await recorder.run({ scenario: 'outer' }, async () => {
-      recorder
-        .current()
-        ?.startCall(call)
-        .end({ outcome: { status: 'ok' } });
+      recorder.current()?.startCall(call).end({ status: 'ok' });
       await recorder.run({ scenario: 'inner' }, () => Promise.resolve());
       await pause(20);
     });
@@ -177,7 +174,7 @@ describe('Recorder', () => {
     const broken = () => {
       throw new Error('cannot be read');
     };
-    run.startCall({ ...call, messages: broken }).end({ outcome: { status: 'ok' }, message: broken });
+    run.startCall({ ...call, messages: broken }).end({ status: 'ok' }, { message: broken });
     run.finish();
     expect(finished[0]?.events[0]).toMatchObject({ request: { messages: [] }, response: { message: null } });
     expect(faults.counts()).toEqual({

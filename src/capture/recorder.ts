@@ -2,11 +2,11 @@
 import type { PriceBook } from '../pricing/price-book.ts';
 import { timeOrderedId } from '../trajectory/ids.ts';
 import type { RunOptions, SideCallRule, TrajectorySink } from './capture.ts';
-import { Closing } from './closing.ts';
+import { Closing, type ClosingOptions } from './closing.ts';
 import type { FaultCounter } from './faults.ts';
 import { Later } from './later.ts';
 import type { Route, Router } from './route.ts';
-import { ActiveRun } from './run.ts';
+import { ActiveRun, type RunSettings } from './run.ts';
 import { currentRun } from './scope.ts';
 
 export interface RecorderOptions {
@@ -41,16 +41,37 @@ export interface Lingering {
 export class Recorder {
   readonly faults: FaultCounter;
   readonly #options: RecorderOptions;
-  readonly #open = new Set<ActiveRun>();
-  /** Runs of `run` that have not ended yet. */
-  readonly #watched = new Set<ActiveRun>();
+  /** Runs that are open, and whether the watchman closes them when they are abandoned: those of `run`. */
+  readonly #open = new Map<ActiveRun, boolean>();
+  readonly #runSettings: RunSettings;
+  readonly #closing: ClosingOptions;
   #watchman: NodeJS.Timeout | undefined;
   /** Building records is left until the callers have their answers. */
-  readonly #later = new Later({ lingerMs: 10, sliceSize: 8 });
+  readonly #later = new Later({ lingerMs: 10, sliceMs: 0.5 });
 
   constructor(options: RecorderOptions) {
     this.#options = options;
     this.faults = options.faults;
+    const { project, name, sink, faults } = options;
+    this.#runSettings = {
+      project,
+      name,
+      faults,
+      prices: options.prices,
+      sideCall: options.sideCall,
+      now: options.now ?? Date.now,
+      newId: options.newId ?? timeOrderedId,
+      onFinished: (run, trajectory) => {
+        this.#open.delete(run);
+        sink.accept(trajectory);
+      },
+    };
+    this.#closing = {
+      graceMs: options.graceMs ?? 1000,
+      soon: (close) => {
+        this.#later.add(close);
+      },
+    };
   }
 
   /** The run of the code that calls this. */
@@ -66,21 +87,21 @@ export class Recorder {
 
   /** Opens a run; its owner calls `finish`. A run that is opened inside another is its child. */
   startRun(options: RunOptions = {}): ActiveRun {
-    return this.#start(options);
+    return this.#start(options, false);
   }
 
   /** A run that closes itself once none of its calls is in flight: for a call outside any run. */
   startLoneRun(): ActiveRun {
-    const run: ActiveRun = this.#start(
-      {},
-      {
-        onIdle: () => {
-          this.#later.add(() => {
-            if (run.openCalls === 0) run.finish();
-          });
-        },
+    const run = this.#start({}, false);
+    const close = (): void => {
+      if (run.openCalls === 0) run.finish();
+    };
+    run.watchedBy({
+      idle: () => {
+        this.#later.add(close);
       },
-    );
+      finished: () => undefined,
+    });
     return run;
   }
 
@@ -98,9 +119,10 @@ export class Recorder {
       }, linger.lingerMs(run));
       timer.unref();
     };
-    const run: ActiveRun = this.#start(options, {
-      onIdle: wait,
-      onFinished: () => {
+    const run = this.#start(options, false);
+    run.watchedBy({
+      idle: wait,
+      finished: () => {
         clearTimeout(timer);
         linger.onFinished(run);
       },
@@ -116,22 +138,10 @@ export class Recorder {
    * as a trajectory of its own, with this one as its parent.
    */
   run<T>(options: RunOptions, agent: () => T): T {
-    const run: ActiveRun = this.#start(options, {
-      onIdle: () => {
-        closing.idle();
-      },
-      onFinished: () => {
-        closing.finished();
-        this.#watched.delete(run);
-      },
-    });
-    const closing = new Closing(run, {
-      graceMs: this.#options.graceMs ?? 1000,
-      soon: (close) => {
-        this.#later.add(close);
-      },
-    });
-    this.#watch(run);
+    const run = this.#start(options, true);
+    const closing = new Closing(run, this.#closing);
+    run.watchedBy(closing);
+    this.#watchman ??= this.#startWatchman();
     let result: T;
     try {
       result = run.scope(agent);
@@ -161,7 +171,7 @@ export class Recorder {
   finishChildren(run: ActiveRun): void {
     // Those that are over already close as they ended.
     this.settle();
-    for (const child of [...this.#open].filter((one) => one.parentId === run.id)) {
+    for (const child of [...this.#open.keys()].filter((one) => one.parentId === run.id)) {
       this.finishChildren(child);
       child.finish(child.openCalls > 0 ? { status: 'abandoned' } : { status: 'finished' });
     }
@@ -170,53 +180,41 @@ export class Recorder {
   /** Closes all runs that are open, so that shutting down loses nothing: what is in flight becomes a partial record. */
   finishAll(): void {
     this.settle();
-    for (const run of [...this.#open])
+    for (const run of [...this.#open.keys()])
       run.finish(run.openCalls > 0 ? { status: 'abandoned' } : { status: 'finished' });
     clearInterval(this.#watchman);
     this.#watchman = undefined;
   }
 
-  #start(options: RunOptions, hooks: { onIdle?: () => void; onFinished?: () => void } = {}): ActiveRun {
-    const { project, name, sink, faults } = this.#options;
-    const run: ActiveRun = new ActiveRun({
-      project,
-      name,
+  #start(options: RunOptions, watched: boolean): ActiveRun {
+    const run = new ActiveRun({
+      settings: this.#runSettings,
       // A child finishes on the policy of its parent: one task, one policy.
       route: this.route,
       options,
       // One that is finished, too: what its agent left running shows as its child.
       parent: currentRun(),
-      faults,
-      prices: this.#options.prices,
-      sideCall: this.#options.sideCall,
-      now: this.#options.now ?? Date.now,
-      newId: this.#options.newId ?? timeOrderedId,
-      onFinished: (trajectory) => {
-        this.#open.delete(run);
-        hooks.onFinished?.();
-        sink.accept(trajectory);
-      },
-      ...(hooks.onIdle === undefined ? {} : { onIdle: hooks.onIdle }),
     });
-    this.#open.add(run);
+    this.#open.set(run, watched);
     return run;
   }
 
   /** One timer for all runs: they are many, and hardly ever does one come to this. */
-  #watch(run: ActiveRun): void {
-    this.#watched.add(run);
+  #startWatchman(): NodeJS.Timeout {
     const abandonAfterMs = this.#options.abandonAfterMs ?? 900_000;
-    this.#watchman ??= setInterval(
-      () => {
-        const now = (this.#options.now ?? Date.now)();
-        for (const one of this.#watched)
-          if (now - one.lastActiveAt >= abandonAfterMs) one.finish({ status: 'abandoned' });
-        if (this.#watched.size > 0) return;
-        clearInterval(this.#watchman);
-        this.#watchman = undefined;
-      },
-      Math.min(abandonAfterMs, 60_000),
-    ).unref();
+    const watch = (): void => {
+      const now = this.#runSettings.now();
+      let left = 0;
+      for (const [run, watched] of this.#open) {
+        if (!watched) continue;
+        if (now - run.lastActiveAt >= abandonAfterMs) run.finish({ status: 'abandoned' });
+        else left += 1;
+      }
+      if (left > 0) return;
+      clearInterval(this.#watchman);
+      this.#watchman = undefined;
+    };
+    return setInterval(watch, Math.min(abandonAfterMs, 60_000)).unref();
   }
 }
 

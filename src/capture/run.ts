@@ -5,6 +5,7 @@
 import type { ModelCallId, TrajectoryId } from '../trajectory/ids.ts';
 import {
   recordVersion,
+  type CallOutcome,
   type ModelCall,
   type ToolResult,
   type Trajectory,
@@ -12,7 +13,7 @@ import {
 } from '../trajectory/records.ts';
 import type { PriceBook } from '../pricing/price-book.ts';
 import type {
-  CallEnd,
+  CallAnswer,
   CallStart,
   OpenCall,
   Run,
@@ -25,23 +26,36 @@ import type { Route } from './route.ts';
 import { inSideCalls, withRun } from './scope.ts';
 import { trainabilityOf } from './trainability.ts';
 
-export interface RunParts {
+/** What all runs of one recorder have in common. */
+export interface RunSettings {
   readonly project: string;
   readonly name: string;
-  readonly route: Route;
-  readonly options: RunOptions;
-  /** The run inside which this one begins. */
-  readonly parent: { readonly id: string; readonly lastCallId: string | undefined } | undefined;
   readonly faults: FaultCounter;
   readonly now: () => number;
   readonly newId: () => string;
   readonly prices: PriceBook | undefined;
   readonly sideCall: SideCallRule | undefined;
-  /** Comes once, with the finished trajectory. */
-  readonly onFinished: (trajectory: Trajectory) => void;
-  /** A call came to its end; `open` are still in flight. */
-  readonly onIdle?: () => void;
+  /** Comes once for each run, with the finished trajectory. */
+  readonly onFinished: (run: ActiveRun, trajectory: Trajectory) => void;
 }
+
+export interface RunParts {
+  readonly settings: RunSettings;
+  readonly route: Route;
+  readonly options: RunOptions;
+  /** The run inside which this one begins. */
+  readonly parent: { readonly id: string; readonly lastCallId: string | undefined } | undefined;
+}
+
+/** Decides when a run is over that its owner does not finish. */
+export interface RunWatcher {
+  /** A call came to its end; `openCalls` of the run are still in flight. */
+  idle(): void;
+  /** The run is finished. */
+  finished(): void;
+}
+
+const nothingKnown: CallAnswer = {};
 
 /** A call on its way into the record. */
 class CallDraft implements OpenCall {
@@ -50,75 +64,80 @@ class CallDraft implements OpenCall {
   readonly startedAt: number;
   readonly sideCall = inSideCalls();
   firstTokenAt: number | undefined;
-  known: Omit<CallEnd, 'outcome'> | CallEnd = {};
+  known = nothingKnown;
   endedAt: number | undefined;
-  outcome: CallEnd['outcome'] | undefined;
-  readonly #now: () => number;
-  readonly #onEnded: () => void;
+  outcome: CallOutcome | undefined;
+  readonly #run: ActiveRun;
 
-  constructor(id: string, start: CallStart, now: () => number, onEnded: () => void) {
+  constructor(id: string, start: CallStart, run: ActiveRun) {
     this.id = id;
     this.start = start;
-    this.startedAt = now();
-    this.#now = now;
-    this.#onEnded = onEnded;
+    this.startedAt = run.now();
+    this.#run = run;
   }
 
   firstToken(): void {
-    this.firstTokenAt ??= this.#now();
+    this.firstTokenAt ??= this.#run.now();
   }
 
-  partial(known: Omit<CallEnd, 'outcome'>): void {
-    if (this.outcome === undefined) this.known = known;
+  partial(answer: CallAnswer): void {
+    if (this.outcome === undefined) this.known = answer;
   }
 
-  end(end: CallEnd): void {
+  end(outcome: CallOutcome, answer = nothingKnown): void {
     if (this.outcome !== undefined) return;
-    this.known = end;
-    this.outcome = end.outcome;
-    this.endedAt = this.#now();
-    this.#onEnded();
+    this.known = answer;
+    this.outcome = outcome;
+    this.endedAt = this.#run.now();
+    this.#run.callEnded();
   }
 }
 
-type Draft = { readonly call: CallDraft } | { readonly tool: Omit<ToolResult, 'index'> };
+/** The result of a tool, by reference. */
+interface ToolDraft {
+  readonly result: Omit<ToolResult, 'kind' | 'index' | 'at'>;
+  readonly at: number;
+}
+
+type Draft = CallDraft | ToolDraft;
 
 export class ActiveRun implements Run {
   readonly id: string;
   readonly route: Route;
   readonly rawArguments = new Map<string, string>();
-  readonly #parts: Omit<RunParts, 'parent'>;
-  readonly #parentage: Pick<Trajectory, 'parentId' | 'parentCallId'>;
+  readonly parentId: string | undefined;
+  readonly #parentCallId: string | undefined;
+  readonly #settings: RunSettings;
+  readonly #options: RunOptions;
   readonly #drafts: Draft[] = [];
   readonly #metrics: Record<string, number> = {};
   readonly #toolResults = new Set<string>();
   readonly #startedAt: number;
+  #watcher: RunWatcher | undefined;
   #open = 0;
-  readonly #onCallEnded = (): void => {
-    this.#open -= 1;
-    this.#parts.onIdle?.();
-  };
   #lastOpened: CallDraft | undefined;
   #finished: Trajectory | undefined;
 
-  constructor({ parent, ...parts }: RunParts) {
-    this.#parts = parts;
-    // The ids alone: a chain of runs, each begun inside the one before, must not stay in memory.
-    this.#parentage = {
-      ...(parent === undefined ? {} : { parentId: parent.id as TrajectoryId }),
-      ...(parent?.lastCallId === undefined ? {} : { parentCallId: parent.lastCallId as ModelCallId }),
-    };
-    this.id = parts.newId();
+  // Field by field: copying objects, or parts of them, is slow, and this is inside the user's call.
+  constructor(parts: RunParts) {
+    const { settings, parent } = parts;
+    this.#settings = settings;
+    this.#options = parts.options;
     this.route = parts.route;
-    this.#startedAt = parts.now();
+    // The ids alone: a chain of runs, each begun inside the one before, must not stay in memory.
+    this.parentId = parent?.id;
+    this.#parentCallId = parent?.lastCallId;
+    this.id = settings.newId();
+    this.#startedAt = settings.now();
+  }
+
+  /** Hands the decision when the run is over to `watcher`. */
+  watchedBy(watcher: RunWatcher): void {
+    this.#watcher = watcher;
   }
 
   get policy(): string | null {
     return this.route.kind === 'policy' ? this.route.policy : null;
-  }
-
-  get parentId(): string | undefined {
-    return this.#parentage.parentId;
   }
 
   /** Calls that are in flight. */
@@ -153,21 +172,31 @@ export class ActiveRun implements Run {
   }
 
   startCall(start: CallStart): OpenCall {
-    const { now } = this.#parts;
     // Made of the run's id: unique, cheaper than a random one, and feedback on a call finds its trajectory by it.
     const id = `${this.id}.${String(this.#drafts.length)}`;
-    const draft = new CallDraft(id, start, now, this.#onCallEnded);
-    this.#drafts.push({ call: draft });
+    const draft = new CallDraft(id, start, this);
+    this.#drafts.push(draft);
     this.#open += 1;
     this.#lastOpened = draft;
     return draft;
+  }
+
+  /** The time, milliseconds since the epoch. */
+  now(): number {
+    return this.#settings.now();
+  }
+
+  /** For calls alone: one of them has ended. */
+  callEnded(): void {
+    this.#open -= 1;
+    this.#watcher?.idle();
   }
 
   toolResult(result: Omit<ToolResult, 'kind' | 'index' | 'at'>): void {
     // The same result comes back with every later prompt of the run.
     if (this.#toolResults.has(result.toolCallId)) return;
     this.#toolResults.add(result.toolCallId);
-    this.#drafts.push({ tool: { kind: 'tool-result', at: this.#parts.now(), ...result } });
+    this.#drafts.push({ result, at: this.now() });
   }
 
   /** Remembers tool-call arguments as the model wrote them, so that the next prompt can have them verbatim. */
@@ -185,7 +214,7 @@ export class ActiveRun implements Run {
 
   /** Runs a part of the recording that may fail; a throw is counted and gives `otherwise`. */
   guard<T>(place: string, work: () => T, otherwise: T): T {
-    return this.#parts.faults.guard(place, work, otherwise);
+    return this.#settings.faults.guard(place, work, otherwise);
   }
 
   metric(name: string, value: number): void {
@@ -194,16 +223,22 @@ export class ActiveRun implements Run {
 
   finish(outcome: Trajectory['outcome'] = { status: 'finished' }): Trajectory {
     if (this.#finished !== undefined) return this.#finished;
-    const { options, project, name, now, route } = this.#parts;
+    const options = this.#options;
+    const { project, name, onFinished } = this.#settings;
+    const { route, parentId } = this;
+    const parentCallId = this.#parentCallId;
     const events = this.#drafts.map((draft, index): TrajectoryEvent =>
-      'call' in draft ? this.#toModelCall(draft.call, index) : { ...draft.tool, index },
+      draft instanceof CallDraft
+        ? this.#toModelCall(draft, index)
+        : { kind: 'tool-result', at: draft.at, ...draft.result, index },
     );
     const trajectory: Trajectory = {
       recordVersion,
       id: this.id as TrajectoryId,
       project,
       name,
-      ...this.#parentage,
+      ...(parentId === undefined ? {} : { parentId: parentId as TrajectoryId }),
+      ...(parentCallId === undefined ? {} : { parentCallId: parentCallId as ModelCallId }),
       scenario: options.scenario ?? null,
       groupId: options.groupId ?? null,
       split: options.split ?? 'production',
@@ -218,16 +253,17 @@ export class ActiveRun implements Run {
       metadata: (options.metadata ?? {}) as Trajectory['metadata'],
       metrics: this.#metrics,
       startedAt: this.#startedAt,
-      endedAt: now(),
+      endedAt: this.now(),
     };
     this.#finished = trajectory;
     // Whatever was started inside the run holds it in memory for as long as it lives: sockets, timers.
     this.#drafts.length = 0;
     this.rawArguments.clear();
-    this.#parts.faults.guard(
+    this.#settings.faults.guard(
       'handing over a trajectory',
       () => {
-        this.#parts.onFinished(trajectory);
+        this.#watcher?.finished();
+        onFinished(this, trajectory);
       },
       undefined,
     );
@@ -236,9 +272,9 @@ export class ActiveRun implements Run {
 
   #toModelCall(draft: CallDraft, index: number): ModelCall {
     const { start } = draft;
-    const { faults } = this.#parts;
+    const { faults } = this.#settings;
     const { known } = draft;
-    const outcome: ModelCall['outcome'] = draft.outcome ?? { status: 'abandoned' };
+    const outcome: CallOutcome = draft.outcome ?? { status: 'abandoned' };
     const parameters = faults.guard('reading the parameters of a call', start.parameters, {});
     const tokens: ModelCall['tokens'] =
       known.tokens === undefined
@@ -249,59 +285,44 @@ export class ActiveRun implements Run {
             logprobs: known.tokens.logprobs as (number | null)[],
             logprobsMode: 'raw',
           };
-    const fallback = known.fallback === true;
+    const fallback = start.fallback === true;
     const identity = start.identity?.();
     const usage = known.usage ?? {};
-    const facts: SideCallFacts = {
-      adapter: start.adapter,
-      served: {
-        requestedModel: start.requestedModel,
-        ...(known.respondedModel === undefined ? {} : { respondedModel: known.respondedModel }),
-        ...(start.provider === undefined ? {} : { provider: start.provider }),
-        policy: fallback ? null : start.policy,
-        ...definedOnly({
-          baseDigest: identity?.baseDigest,
-          tokenizerDigest: identity?.tokenizerDigest,
-          chatTemplateDigest: identity?.chatTemplateDigest,
-        }),
-        propensity: start.propensity,
-      },
-      request: {
-        messages: faults.guard(
-          'reading the messages of a call',
-          start.messages,
-          [],
-        ) as ModelCall['request']['messages'],
-        tools: faults.guard('reading the tools of a call', start.tools, []) as ModelCall['request']['tools'],
-        parameters: parameters as ModelCall['request']['parameters'],
-      },
+    const served: SideCallFacts['served'] = {
+      requestedModel: start.requestedModel,
+      policy: fallback ? null : start.policy,
+      propensity: start.propensity,
     };
-    const { prices, sideCall } = this.#parts;
+    if (known.respondedModel !== undefined) served.respondedModel = known.respondedModel;
+    if (start.provider !== undefined) served.provider = start.provider;
+    if (identity?.baseDigest !== undefined) served.baseDigest = identity.baseDigest;
+    if (identity?.tokenizerDigest !== undefined) served.tokenizerDigest = identity.tokenizerDigest;
+    if (identity?.chatTemplateDigest !== undefined) served.chatTemplateDigest = identity.chatTemplateDigest;
+    const { adapter } = start;
+    const request = {
+      messages: faults.guard('reading the messages of a call', start.messages, []),
+      tools: faults.guard('reading the tools of a call', start.tools, []),
+      parameters,
+    } as ModelCall['request'];
+    const { prices, sideCall } = this.#settings;
     const isSideCall =
-      draft.sideCall || faults.guard('the rule for side calls', () => sideCall?.(facts) === true, false);
-    // What we serve ourselves has no price by the token.
-    const cost =
-      facts.served.policy === null
-        ? prices?.costOf({
-            models: [known.respondedModel ?? start.requestedModel, start.requestedModel],
-            provider: start.provider,
-            usage,
-            at: draft.startedAt,
-          })
-        : undefined;
-    return {
+      draft.sideCall ||
+      (sideCall !== undefined &&
+        faults.guard('the rule for side calls', () => sideCall({ adapter, served, request }), false));
+    const response: ModelCall['response'] = {
+      message: faults.guard('reading the answer of a call', () => known.message?.() ?? null, null),
+      usage: definedOnly(usage),
+    };
+    if (known.responseId !== undefined) response.id = known.responseId;
+    if (known.finishReason !== undefined) response.finishReason = known.finishReason;
+    const call: ModelCall = {
       kind: 'model-call',
       id: draft.id as ModelCallId,
       index,
-      ...facts,
-      ...(start.specification === undefined ? {} : { specification: start.specification }),
-      response: {
-        ...(known.responseId === undefined ? {} : { id: known.responseId }),
-        message: faults.guard('reading the answer of a call', () => known.message?.() ?? null, null),
-        ...(known.finishReason === undefined ? {} : { finishReason: known.finishReason }),
-        usage: definedOnly(usage),
-      },
-      ...(cost === undefined ? {} : { cost }),
+      adapter,
+      served,
+      request,
+      response,
       tokens,
       trainability: trainabilityOf({
         sideCall: isSideCall,
@@ -309,22 +330,34 @@ export class ActiveRun implements Run {
         outcome,
         fallback,
         tokens,
-        outputTokens: known.usage?.outputTokens,
+        outputTokens: usage.outputTokens,
         temperature: parameters['temperature'],
         topP: parameters['top_p'],
       }),
       outcome,
       streamed: start.streamed,
-      ...(start.retryOf === undefined ? {} : { retryOf: start.retryOf as ModelCallId }),
       startedAt: draft.startedAt,
-      ...(draft.firstTokenAt === undefined ? {} : { firstTokenAt: draft.firstTokenAt }),
-      ...(draft.endedAt === undefined ? {} : { endedAt: draft.endedAt }),
     };
+    if (start.specification !== undefined) call.specification = start.specification;
+    if (start.retryOf !== undefined) call.retryOf = start.retryOf as ModelCallId;
+    if (draft.firstTokenAt !== undefined) call.firstTokenAt = draft.firstTokenAt;
+    if (draft.endedAt !== undefined) call.endedAt = draft.endedAt;
+    // What we serve ourselves has no price by the token.
+    if (served.policy !== null) return call;
+    const cost = prices?.costOf({
+      models: [known.respondedModel ?? start.requestedModel, start.requestedModel],
+      provider: start.provider,
+      usage: response.usage,
+      at: draft.startedAt,
+    });
+    if (cost !== undefined) call.cost = cost;
+    return call;
   }
 }
 
 /** Without the keys whose value is not known: records hold no undefined. */
 function definedOnly<T extends object>(given: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  const known = Object.entries(given).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(known) as { [K in keyof T]?: Exclude<T[K], undefined> };
+  const known: Record<string, unknown> = {};
+  for (const key in given) if (given[key] !== undefined) known[key] = given[key];
+  return known as { [K in keyof T]?: Exclude<T[K], undefined> };
 }

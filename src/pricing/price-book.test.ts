@@ -17,6 +17,25 @@ describe('PriceBook', () => {
     expect(usd('no-such-model')).toBeUndefined();
   });
 
+  it('charges the second call on a name as the first, by its own usage and time', async () => {
+    const at2024 = Date.UTC(2024, 0, 1);
+    for (const [model, provider] of [
+      ['gpt-5-mini-2025-08-07', 'openai.chat'],
+      ['claude-sonnet-4-5', undefined],
+      ['deepseek-chat', 'deepseek'],
+      ['no-such-model', 'openai'],
+    ] as const) {
+      const seen = new PriceBook();
+      await seen.load();
+      seen.costOf({ models: [model], provider, usage, at: at2024 });
+      const fresh = new PriceBook();
+      await fresh.load();
+      const half = { models: [model], provider, usage: { ...usage, inputTokens: 500_000 }, at };
+      expect(seen.costOf(half), model).toEqual(fresh.costOf(half));
+      expect(seen.costOf(half), model).toEqual(fresh.costOf(half));
+    }
+  });
+
   it('charges cached input less', async () => {
     const book = new PriceBook();
     await book.load();

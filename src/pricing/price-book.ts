@@ -21,11 +21,18 @@ export type ModelPrices = Readonly<Record<string, ModelPrice>>;
 type Table = Pick<typeof genaiPrices, 'calcPrice'>;
 
 const million = 1_000_000;
+/** Names that are remembered; a process that calls more models than this begins anew. */
+const mostKnown = 1000;
 
 export class PriceBook {
   readonly #own: ReadonlyMap<string, ModelPrice>;
   #loading: Promise<void> | undefined;
   #table: Table | undefined;
+  /**
+   * By provider and model, what the table has on it: its provider with that model alone, or null for a name that it does
+   * not know. Finding a name goes through the whole table, and which entry it is depends neither on usage nor on time.
+   */
+  readonly #known = new Map<string, genaiPrices.Provider | null>();
 
   constructor(own: ModelPrices = {}) {
     this.#own = new Map(Object.entries(own));
@@ -58,7 +65,7 @@ export class PriceBook {
       const own = this.#own.get(model);
       if (own !== undefined) return { usd: ownCost(own, usage), source: 'user' };
     }
-    for (const model of call.models) {
+    for (const model of new Set(call.models)) {
       const usd = this.#fromTable(model, call.provider, usage, call.at);
       if (usd !== undefined) return { usd, source: 'price-table' };
     }
@@ -67,24 +74,45 @@ export class PriceBook {
 
   #fromTable(model: string, provider: string | undefined, usage: Counts, at: number): number | undefined {
     // With the provider first: some models cost differently elsewhere.
-    for (const providerId of provider === undefined ? [undefined] : [provider, undefined]) {
-      try {
-        const found = this.#table?.calcPrice(
-          {
-            input_tokens: usage.input,
-            output_tokens: usage.output,
-            cache_read_tokens: usage.cached,
-            cache_write_tokens: usage.written,
-          },
-          model,
-          { timestamp: new Date(at), ...(providerId === undefined ? {} : { providerId }) },
-        );
-        if (found != null && Number.isFinite(found.total_price)) return found.total_price;
-      } catch {
-        // A usage that its rules refuse has no price.
-      }
+    return (
+      (provider === undefined ? undefined : this.#lookUp(model, provider, usage, at)) ??
+      this.#lookUp(model, undefined, usage, at)
+    );
+  }
+
+  #lookUp(model: string, providerId: string | undefined, usage: Counts, at: number): number | undefined {
+    const table = this.#table;
+    if (table === undefined) return undefined;
+    const key = `${providerId ?? ''}\n${model}`;
+    const known = this.#known.get(key);
+    if (known === null) return undefined;
+    try {
+      const found = table.calcPrice(
+        {
+          input_tokens: usage.input,
+          output_tokens: usage.output,
+          cache_read_tokens: usage.cached,
+          cache_write_tokens: usage.written,
+        },
+        model,
+        {
+          timestamp: new Date(at),
+          ...(providerId === undefined ? {} : { providerId }),
+          ...(known === undefined ? {} : { provider: known }),
+        },
+      );
+      if (known === undefined)
+        this.#remember(key, found === null ? null : { ...found.provider, models: [found.model] });
+      return found !== null && Number.isFinite(found.total_price) ? found.total_price : undefined;
+    } catch {
+      // A usage that its rules refuse has no price.
+      return undefined;
     }
-    return undefined;
+  }
+
+  #remember(key: string, entry: genaiPrices.Provider | null): void {
+    if (this.#known.size >= mostKnown) this.#known.clear();
+    this.#known.set(key, entry);
   }
 }
 

@@ -1,5 +1,5 @@
 /** A call on the user's own model, recorded and otherwise untouched. */
-import type { CallEnd } from '../../capture/capture.ts';
+import type { CallAnswer } from '../../capture/capture.ts';
 import { errorOutcome } from '../../capture/outcome.ts';
 import { RecordedCall } from '../../capture/recorded-call.ts';
 import type { ActiveRun } from '../../capture/run.ts';
@@ -55,12 +55,17 @@ export async function streamByIncumbent(call: IncumbentCall): Promise<StreamResu
   const finish = (how: StreamEnd): void => {
     recorded.end(seen.outcome(how, options.abortSignal), streamRecord(call, seen));
   };
+  let begun = false;
   const stream = tapStream(result.stream, {
     part: (part) => {
-      if (part.type !== 'stream-start' && part.type !== 'response-metadata') recorded.firstToken();
+      const { type } = part;
+      if (!begun && type !== 'stream-start' && type !== 'response-metadata') {
+        begun = true;
+        recorded.firstToken();
+      }
       seen.add(part);
       // A reader may leave at an error, without waiting for the finish part behind it.
-      if (part.type === 'error') finish({ type: 'error', error: part['error'] });
+      if (type === 'error') finish({ type: 'error', error: part['error'] });
     },
     end: finish,
   });
@@ -83,14 +88,14 @@ function begin({ run, model, options, fallback }: IncumbentCall, streamed: boole
   });
 }
 
-function resultRecord({ run }: IncumbentCall, result: GenerateResult): Omit<CallEnd, 'outcome'> {
+function resultRecord({ run }: IncumbentCall, result: GenerateResult): CallAnswer {
   const { content, finishReason, usage, response } = result;
   return run.guard('reading an answer', () => record(run, content, finishReason, usage, response), {});
 }
 
-function streamRecord({ run }: IncumbentCall, seen: SeenParts): Omit<CallEnd, 'outcome'> {
+function streamRecord({ run }: IncumbentCall, seen: SeenParts): CallAnswer {
   const { content, finish, metadata } = seen;
-  return run.guard<Omit<CallEnd, 'outcome'>>(
+  return run.guard<CallAnswer>(
     'reading a stream',
     () => {
       const response = { ...pick(metadata, 'id'), ...pick(metadata, 'modelId') };
@@ -106,7 +111,7 @@ function record(
   finish: unknown,
   usage: unknown,
   response: GenerateResult['response'],
-): Omit<CallEnd, 'outcome'> {
+): CallAnswer {
   for (const part of content) {
     const { toolCallId, input } = part;
     if (part.type === 'tool-call' && typeof input === 'string')

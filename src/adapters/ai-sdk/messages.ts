@@ -16,58 +16,67 @@ export function toMessages(
   raw: RawArguments,
   purpose: 'send' | 'keep' = 'keep',
 ): Message[] {
-  return prompt.flatMap((message) => {
-    if (typeof message.content === 'string') return [{ role: message.role, content: message.content }];
-    const { content } = message;
-    switch (message.role) {
+  const messages: Message[] = [];
+  for (const { role, content } of prompt) {
+    if (typeof content === 'string') {
+      messages.push({ role, content });
+      continue;
+    }
+    switch (role) {
       case 'system':
       case 'user':
-        return [{ role: message.role, content: userContent(content, purpose) }];
+        messages.push({ role, content: userContent(content, purpose) });
+        break;
       case 'assistant':
-        return [assistantMessage(content, raw)];
+        messages.push(messageOf(content, raw));
+        break;
       case 'tool':
-        return content.flatMap((part) => (part.type === 'tool-result' ? [toolMessage(part)] : []));
+        for (const part of content) if (part.type === 'tool-result') messages.push(toolMessage(part));
+        break;
       default:
-        return message.role satisfies never;
+        role satisfies never;
     }
-  });
+  }
+  return messages;
 }
 
 /** An answer's content parts as one assistant message. */
 export function answerMessage(parts: readonly Part[]): Message {
-  const text = parts.flatMap((part) =>
-    part.type === 'text' && typeof part['text'] === 'string' ? [part['text']] : [],
-  );
-  const reasoning = parts.flatMap((part) =>
-    part.type === 'reasoning' && typeof part['text'] === 'string' ? [part['text']] : [],
-  );
-  const calls = parts.flatMap((part) => {
-    if (part.type !== 'tool-call') return [];
-    const { toolCallId, toolName, input } = part;
-    return [
-      toolCall(
-        String(toolCallId),
-        String(toolName),
-        typeof input === 'string' ? input : JSON.stringify(input),
-      ),
-    ];
-  });
-  return {
-    role: 'assistant',
-    content: text.join(''),
-    ...(reasoning.length === 0 ? {} : { reasoning: reasoning.join('') }),
-    ...(calls.length === 0 ? {} : { tool_calls: calls }),
-  };
+  return messageOf(parts, noArguments);
+}
+
+const noArguments: RawArguments = new Map();
+
+/** One assistant message; tool arguments as in `raw`, and as they stand where they are not there. */
+function messageOf(parts: readonly (Part | PromptPart)[], raw: RawArguments): Message {
+  let content = '';
+  let reasoning: string | undefined;
+  let calls: ReturnType<typeof toolCall>[] | undefined;
+  for (const part of parts) {
+    const { type, text } = part;
+    if (type === 'tool-call') {
+      const { toolCallId, toolName, input } = part;
+      const id = String(toolCallId);
+      (calls ??= []).push(toolCall(id, String(toolName), raw.get(id) ?? asText(input)));
+    } else if (typeof text !== 'string') continue;
+    else if (type === 'text') content += text;
+    else if (type === 'reasoning') reasoning = (reasoning ?? '') + text;
+  }
+  const message: Message = { role: 'assistant', content };
+  if (reasoning !== undefined) message['reasoning'] = reasoning;
+  if (calls !== undefined) message['tool_calls'] = calls;
+  return message;
 }
 
 /** The tool results that no model has seen yet: those after the last answer. Older ones are not even looked at. */
 export function newToolResults(prompt: readonly PromptMessage[]): PromptPart[] {
   const found: PromptPart[] = [];
-  for (let at = prompt.length - 1; at >= 0; at -= 1) {
+  let at = prompt.length;
+  while (at > 0 && prompt[at - 1]?.role !== 'assistant') at -= 1;
+  for (; at < prompt.length; at += 1) {
     const message = prompt[at];
-    if (message === undefined || message.role === 'assistant') break;
-    if (message.role !== 'tool' || typeof message.content === 'string') continue;
-    found.unshift(...message.content.filter((part) => part.type === 'tool-result'));
+    if (message?.role !== 'tool' || typeof message.content === 'string') continue;
+    for (const part of message.content) if (part.type === 'tool-result') found.push(part);
   }
   return found;
 }
@@ -111,17 +120,7 @@ export interface WireTool {
   readonly function: { readonly name: string; readonly description?: string; readonly parameters: unknown };
 }
 
-function assistantMessage(content: readonly PromptPart[], raw: RawArguments): Message {
-  return answerMessage(
-    content.map((part) =>
-      part.type === 'tool-call' && part.toolCallId !== undefined
-        ? { ...part, input: raw.get(part.toolCallId) ?? rewritten(part.input) }
-        : { ...part },
-    ),
-  );
-}
-
-function rewritten(input: unknown): string {
+function asText(input: unknown): string {
   return typeof input === 'string' ? input : JSON.stringify(input ?? {});
 }
 

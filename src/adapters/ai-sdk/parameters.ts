@@ -39,5 +39,7 @@ function responseFormat(format: { readonly schema?: unknown; readonly name?: str
 }
 
 function defined(values: Parameters): Parameters {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+  const known: Record<string, unknown> = {};
+  for (const key in values) if (values[key] !== undefined) known[key] = values[key];
+  return known;
 }

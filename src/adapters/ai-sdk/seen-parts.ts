@@ -4,24 +4,25 @@ import type { StreamEnd } from '../../capture/stream-tap.ts';
 import type { CallOutcome } from '../../trajectory/records.ts';
 import type { Part } from './specification.ts';
 
-type OpenText = { readonly type: 'text' | 'reasoning'; text: string };
+type OpenText = { readonly type: 'text' | 'reasoning'; text: string; readonly id: unknown };
 
 export class SeenParts {
   /** Content parts as `doGenerate` would have given them: text, reasoning, tool calls. */
   readonly content: Part[] = [];
   finish: Part | undefined;
   metadata: Part | undefined;
-  readonly #texts = new Map<unknown, OpenText>();
-  readonly #reasonings = new Map<unknown, OpenText>();
+  readonly #texts: OpenText[] = [];
+  /** The text that the last delta belonged to: nearly always that of the next one. */
+  #last: OpenText | undefined;
   #error: Part | undefined;
 
   add(part: Part): void {
     switch (part.type) {
       case 'text-delta':
-        this.#addText(this.#texts, 'text', part);
+        this.#addText('text', part['id'], part['delta']);
         break;
       case 'reasoning-delta':
-        this.#addText(this.#reasonings, 'reasoning', part);
+        this.#addText('reasoning', part['id'], part['delta']);
         break;
       case 'tool-call':
         this.content.push(part);
@@ -45,14 +46,19 @@ export class SeenParts {
     return this.finish === undefined ? streamOutcome(how, signal) : { status: 'ok' };
   }
 
-  #addText(open: Map<unknown, OpenText>, type: OpenText['type'], part: Part): void {
-    const { id, delta } = part;
-    let text = open.get(id);
-    if (text === undefined) {
-      text = { type, text: '' };
-      open.set(id, text);
-      this.content.push(text);
-    }
-    text.text += String(delta);
+  #addText(type: OpenText['type'], id: unknown, delta: unknown): void {
+    const last = this.#last;
+    const text = last?.id === id && last?.type === type ? last : this.#openText(type, id);
+    this.#last = text;
+    text.text += typeof delta === 'string' ? delta : String(delta);
+  }
+
+  #openText(type: OpenText['type'], id: unknown): OpenText {
+    const known = this.#texts.find((one) => one.id === id && one.type === type);
+    if (known !== undefined) return known;
+    const made: OpenText = { type, text: '', id };
+    this.#texts.push(made);
+    this.content.push(made);
+    return made;
   }
 }

@@ -2,7 +2,7 @@
  * What the adapter needs of the AI SDK's language model specifications V2, V3 and V4: shapes only, so that no version
  * of `ai` is imported. Parts and options that are not named here pass through untouched.
  */
-import type { Usage } from '../../trajectory/records.ts';
+import type { CallAnswer } from '../../capture/capture.ts';
 
 export type SpecificationVersion = 'v2' | 'v3' | 'v4';
 
@@ -110,24 +110,22 @@ export function finishReasonText(value: unknown): string | undefined {
   return undefined;
 }
 
-/** Token counts of a usage object, flat as in V2 or nested as in V3 and V4. */
-export function usageCounts(value: unknown): Usage {
+/** Token counts of a usage object, flat as in V2 or nested as in V3 and V4; undefined where it tells none. */
+export function usageCounts(value: unknown): NonNullable<CallAnswer['usage']> {
   const input = field(value, 'inputTokens');
-  const inputTokens = count(field(input, 'total') ?? input);
   const output = field(value, 'outputTokens');
-  const outputTokens = count(field(output, 'total') ?? output);
-  const cachedInputTokens = count(field(input, 'cacheRead') ?? field(value, 'cachedInputTokens'));
-  const cacheWriteTokens = count(field(input, 'cacheWrite'));
   return {
-    ...(inputTokens === undefined ? {} : { inputTokens }),
-    ...(outputTokens === undefined ? {} : { outputTokens }),
-    ...(cachedInputTokens === undefined ? {} : { cachedInputTokens }),
-    ...(cacheWriteTokens === undefined ? {} : { cacheWriteTokens }),
+    inputTokens: count(field(input, 'total') ?? input),
+    outputTokens: count(field(output, 'total') ?? output),
+    cachedInputTokens: count(field(input, 'cacheRead') ?? field(value, 'cachedInputTokens')),
+    cacheWriteTokens: count(field(input, 'cacheWrite')),
   };
 }
 
 function field(value: unknown, key: string): unknown {
-  return typeof value === 'object' && value !== null ? (Reflect.get(value, key) as unknown) : undefined;
+  return typeof value === 'object' && value !== null
+    ? (value as Readonly<Record<string, unknown>>)[key]
+    : undefined;
 }
 
 function count(value: unknown): number | undefined {

@@ -68,6 +68,10 @@ function makeProxy(model: LanguageModelLike, version: SpecificationVersion, reco
     : model;
   return new Proxy(shell, {
     get(_, key) {
+      // The AI SDK reads these three a dozen times for each call; a plain access is much faster than `Reflect.get`.
+      if (key === 'provider') return model.provider;
+      if (key === 'modelId') return model.modelId;
+      if (key === 'specificationVersion') return model.specificationVersion;
       if (key === 'doGenerate') return generate;
       if (key === 'doStream') return stream;
       if (key === wrapped) return recorder;

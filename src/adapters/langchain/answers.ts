@@ -1,13 +1,12 @@
 /** What the record is told of an answer: of a whole message, of chunks, of a stream of content blocks. */
-import type { CallEnd } from '../../capture/capture.ts';
+import type { CallAnswer } from '../../capture/capture.ts';
 import type { ActiveRun } from '../../capture/run.ts';
+import type { Usage } from '../../trajectory/records.ts';
 import { answerMessage, argumentText } from './messages.ts';
 import { isObject, type BlockEvent, type MessageLike, type ToolCallLike, type UsageLike } from './shapes.ts';
 
-export type Answer = Omit<CallEnd, 'outcome'>;
-
 /** The answer of a call that did not stream. */
-export function wholeAnswer(run: ActiveRun, message: MessageLike): Answer {
+export function wholeAnswer(run: ActiveRun, message: MessageLike): CallAnswer {
   noteArguments(run, writtenCalls(message));
   noteArguments(run, message.tool_calls ?? []);
   noteArguments(run, message.invalid_tool_calls ?? []);
@@ -22,12 +21,12 @@ export function wholeAnswer(run: ActiveRun, message: MessageLike): Answer {
 }
 
 /** The answer in a model's chunks, however many have come. Chunks are kept by reference and joined when it is read. */
-export function chunkedAnswer(run: ActiveRun, chunks: readonly MessageLike[]): Answer {
+export function chunkedAnswer(run: ActiveRun, chunks: readonly MessageLike[]): CallAnswer {
   return wholeAnswer(run, joinChunks(chunks));
 }
 
 /** The answer in the events of a stream of content blocks. */
-export function eventAnswer(run: ActiveRun, events: readonly BlockEvent[]): Answer {
+export function eventAnswer(run: ActiveRun, events: readonly BlockEvent[]): CallAnswer {
   return wholeAnswer(run, joinEvents(events));
 }
 
@@ -132,7 +131,7 @@ function noteArguments(run: ActiveRun, calls: readonly ToolCallLike[]): void {
   }
 }
 
-function usageOf(usage: UsageLike | undefined): NonNullable<CallEnd['usage']> {
+function usageOf(usage: UsageLike | undefined): Usage {
   const { cache_read: read, cache_creation: written } = usage?.input_token_details ?? {};
   return {
     ...(isCount(usage?.input_tokens) ? { inputTokens: usage.input_tokens } : {}),

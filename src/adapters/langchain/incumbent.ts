@@ -1,10 +1,10 @@
 /** The record of a call on the user's own model, which is otherwise left alone. */
+import type { CallAnswer } from '../../capture/capture.ts';
 import { errorOutcome, streamOutcome } from '../../capture/outcome.ts';
 import { RecordedCall } from '../../capture/recorded-call.ts';
 import type { ActiveRun } from '../../capture/run.ts';
 import type { StreamEnd } from '../../capture/stream-tap.ts';
 import type { CallOutcome } from '../../trajectory/records.ts';
-import type { Answer } from './answers.ts';
 import { describeModel, givenParameters, givenTools } from './description.ts';
 import { inputMessages, toMessages } from './messages.ts';
 import type { Attempt } from './policy/fetch.ts';
@@ -47,11 +47,11 @@ export class IncumbentRecord {
   }
 
   /** What a partial record would hold: read when it is needed. */
-  partial(answer: () => Answer): void {
+  partial(answer: () => CallAnswer): void {
     this.#recorded.partial({ message: () => answer().message?.() ?? null });
   }
 
-  ok(answer: () => Answer): void {
+  ok(answer: () => CallAnswer): void {
     this.#end({ status: 'ok' }, answer);
   }
 
@@ -59,15 +59,15 @@ export class IncumbentRecord {
     this.#end(errorOutcome(error, signalOf(this.#call.options)), () => ({}));
   }
 
-  streamEnded(how: StreamEnd, answer: () => Answer): void {
+  streamEnded(how: StreamEnd, answer: () => CallAnswer): void {
     // A chat model's stream is complete when it ends: there is no last part that could be missing.
     const outcome: CallOutcome =
       how.type === 'done' ? { status: 'ok' } : streamOutcome(how, signalOf(this.#call.options));
     this.#end(outcome, answer);
   }
 
-  #end(outcome: CallOutcome, answer: () => Answer): void {
-    this.#recorded.end(outcome, this.#call.run.guard<Answer>('reading an answer', answer, {}));
+  #end(outcome: CallOutcome, answer: () => CallAnswer): void {
+    this.#recorded.end(outcome, this.#call.run.guard<CallAnswer>('reading an answer', answer, {}));
   }
 }
 

@@ -1,10 +1,11 @@
 /** What happens to each call on a wrapped model: its run, its route, its record. */
 import { answer as answering, isInsideCall } from '../../capture/answering.ts';
+import type { CallAnswer } from '../../capture/capture.ts';
 import type { PolicyRoute } from '../../capture/recorded-call.ts';
 import type { Recorder } from '../../capture/recorder.ts';
 import type { ActiveRun } from '../../capture/run.ts';
 import { tapStream } from '../../capture/stream-tap.ts';
-import { chunkedAnswer, eventAnswer, wholeAnswer, type Answer } from './answers.ts';
+import { chunkedAnswer, eventAnswer, wholeAnswer } from './answers.ts';
 import { IncumbentRecord, signalOf } from './incumbent.ts';
 import { inputMessages } from './messages.ts';
 import { lateIterator, scopedIterator, tapIterator } from './iterators.ts';
@@ -33,7 +34,7 @@ export interface WrappedModel {
 type Iterated = '_streamIterator' | '_streamResponseChunks' | '_streamChatModelEvents';
 
 /** Reads the answer out of what a streamed call has given so far. */
-type Reader<T> = (run: ActiveRun, parts: readonly T[]) => Answer;
+type Reader<T> = (run: ActiveRun, parts: readonly T[]) => CallAnswer;
 
 const readers: Readonly<Record<Iterated, Reader<never>>> = {
   _streamIterator: chunkedAnswer,

@@ -1,6 +1,6 @@
 /** The one collector of answers: text, tool calls, tokens and counts of a completion, whole or in chunks. */
 import type { Message } from '../../trajectory/records.ts';
-import type { CallEnd } from '../capture.ts';
+import type { CallAnswer } from '../capture.ts';
 import type { Chunk, Completion, WireUsage } from './schema.ts';
 
 export interface CollectedToolCall {
@@ -101,7 +101,7 @@ export class AnswerCollector {
   }
 
   /** What the recorder is told, at the end or in the middle. By reference. */
-  record(): Omit<CallEnd, 'outcome'> {
+  record(): CallAnswer {
     const inputTokens = this.#usage?.prompt_tokens ?? undefined;
     const outputTokens = this.#usage?.completion_tokens ?? undefined;
     const cachedInputTokens = this.#usage?.prompt_tokens_details?.cached_tokens ?? undefined;

@@ -2,9 +2,18 @@ import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { InvalidRecordError, StoreError, type ApprenticeError } from '../../errors.ts';
+import type { Trajectory } from '../../trajectory/records.ts';
 import type { AppendResult, Store } from '../store.ts';
-import { encode, type EncodedTrajectory } from './encoded.ts';
-import type { StoreFailure, StoreMethod, StoreRequest, StoreResponse } from './messages.ts';
+import { BodyWriter } from './bodies.ts';
+import { encode } from './encoded.ts';
+import type {
+  SentTrajectory,
+  StoreBatch,
+  StoreFailure,
+  StoreMethod,
+  StoreRequest,
+  StoreResponse,
+} from './messages.ts';
 
 export interface SqliteStoreOptions {
   /** Holds `apprentice.sqlite`; made where it is missing. Default: `.apprentice`. */
@@ -46,6 +55,8 @@ class StoreThread {
   /** Requests that are not sent yet, in their order, with the number of rows in them. */
   #outbox: StoreRequest[] = [];
   #outboxRows = 0;
+  /** The texts of those rows. */
+  readonly #bodies = new BodyWriter();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(path: string) {
@@ -68,7 +79,11 @@ class StoreThread {
   }
 
   /** Sent with the next requests that wait for an answer, or soon. */
-  append(rows: readonly EncodedTrajectory[]): Promise<unknown> {
+  append(trajectories: readonly Trajectory[]): Promise<unknown> {
+    const rows = trajectories.map(encode).map((row): SentTrajectory => ({
+      ...row,
+      body: this.#bodies.add(row.body),
+    }));
     const answer = this.#enqueue('append', [rows]);
     this.#outboxRows += rows.length;
     if (this.#outboxRows >= fullAt) this.#send();
@@ -99,20 +114,22 @@ class StoreThread {
     this.#timer = undefined;
     this.#outboxRows = 0;
     const requests = this.#outbox.splice(0);
+    const chunks = this.#bodies.take();
     if (requests.length === 0) return;
     // The process may end while the thread is idle, not while it has something to do.
     this.#worker.ref();
     try {
-      this.#worker.postMessage(requests);
+      this.#worker.postMessage({ requests, chunks } satisfies StoreBatch, chunks);
     } catch (error) {
       // One that cannot be sent must not take the others with it.
-      for (const request of requests) this.#sendAlone(request, error);
+      for (const request of requests) this.#sendAlone(request, chunks, error);
     }
   }
 
-  #sendAlone(request: StoreRequest, error: unknown): void {
+  #sendAlone(request: StoreRequest, chunks: ArrayBuffer[], error: unknown): void {
     try {
-      this.#worker.postMessage([request]);
+      // Copied, not handed over: the others need them, too.
+      this.#worker.postMessage({ requests: [request], chunks } satisfies StoreBatch);
     } catch {
       this.#settle({ id: request.id, ok: false, error: unsendable(error) });
     }
@@ -170,7 +187,7 @@ function asStore(thread: StoreThread, path: string): Store {
     ((...given: readonly unknown[]) => thread.call(name, given)) as unknown as Store[M];
   return {
     location: path,
-    append: async (trajectories) => (await thread.append(trajectories.map(encode))) as AppendResult,
+    append: async (trajectories) => (await thread.append(trajectories)) as AppendResult,
     reward: method('reward'),
     feedback: method('feedback'),
     feedbackHistory: method('feedbackHistory'),

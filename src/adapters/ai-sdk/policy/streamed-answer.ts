@@ -1,5 +1,5 @@
 /** Collects a streamed answer and turns each of its chunks into the AI SDK's stream parts. */
-import type { CallEnd } from '../../../capture/capture.ts';
+import type { CallAnswer } from '../../../capture/capture.ts';
 import { AnswerCollector, type CollectedToolCall } from '../../../capture/wire/answer.ts';
 import type { Chunk } from '../../../capture/wire/schema.ts';
 import type { Part, SpecificationVersion } from '../specification.ts';
@@ -65,7 +65,7 @@ export class StreamedAnswer {
   }
 
   /** What the recorder is told, at the end or in the middle. By reference. */
-  record(): Omit<CallEnd, 'outcome'> {
+  record(): CallAnswer {
     return this.#collected.record();
   }
 
