@@ -88,9 +88,9 @@ class Batch:
             logits = parts[0].new_empty(len(tokens), parts[0].shape[-1])
             for part, (_, rows, _) in zip(parts, self._parts, strict=True):
                 logits[rows] = part
-        for row, (slot, token) in enumerate(zip(self.slots, tokens, strict=True)):
+        for slot, token in zip(self.slots, tokens, strict=True):
             slot.ids.append(token)
-            store.commit(row, store.lengths[row] + 1)
+        store.commit_one_each(len(tokens))
         return logits
 
     def leave(self, rows: list[int]) -> None:

@@ -1,20 +1,20 @@
 """Keys and values of all sequences that are decoded: one row of preallocated memory each, written in place.
 
-A head's keys lie in one run, so that attention reads them as fast as memory gives them. Memory comes from calloc: what
-no token has touched takes no physical memory, however large the reservation.
+A head's keys lie in one run, so that attention reads them as fast as memory gives them. Memory is mapped from the
+system: what no token has touched takes no physical memory, however large the reservation, and nothing writes zeros.
 """
 
 from __future__ import annotations
 
+import math
+import mmap
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 #: Tokens that a row holds at first; it doubles as sequences get longer.
 FIRST_CAPACITY = 256
-_NUMPY = {torch.float32: np.float32, torch.bfloat16: np.uint16, torch.float16: np.uint16}
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,18 @@ class KeyValueStore:
                 layer[row, :, :, :count] = before[row, :, :, :count]
 
     def release(self) -> None:
-        """Gives memory back when no row is in use."""
+        """Gives the memory of long sequences back when no row is in use."""
+        if self.capacity == FIRST_CAPACITY:
+            return
         self.capacity = FIRST_CAPACITY
-        self.lengths = [0] * self._rows
         self._reserve()
 
     def keys_values(self, layer: int, rows: slice | Tensor, length: int) -> tuple[Tensor, Tensor]:
         """Views (or, where rows are picked one by one, copies) of rows × heads × length × width."""
-        shape, part = self.shapes[layer], self.layers[layer]
-        return part[rows, 0, :, :length, : shape.key_width], part[rows, 1, :, :length, : shape.value_width]
+        shape, (keys, values) = self.shapes[layer], self._halves[layer]
+        if shape.key_width != shape.value_width:
+            return keys[rows, :, :length, : shape.key_width], values[rows, :, :length, : shape.value_width]
+        return keys[rows, :, :length], values[rows, :, :length]
 
     def places(self, layer: int, rows: Tensor, positions: Tensor) -> Tensor:
         """Where N tokens, each given by its row and position, lie in `flat`: N · 2 · heads numbers."""
@@ -76,12 +79,17 @@ class KeyValueStore:
 
     def flat(self, layer: int) -> Tensor:
         """The layer as (rows · 2 · heads · capacity) × width, for writing."""
-        return self.layers[layer].view(-1, self.shapes[layer].width)
+        return self._flat[layer]
 
     def commit(self, row: int, length: int) -> None:
         """Counts the tokens of a row as written."""
         self.mask[row, self.lengths[row] : length] = 0.0
         self.lengths[row] = length
+
+    def commit_one_each(self, rows: int) -> None:
+        """Counts one more token as written in each of the first rows."""
+        self.mask[torch.arange(rows), torch.tensor(self.lengths[:rows])] = 0.0
+        self.lengths[:rows] = [length + 1 for length in self.lengths[:rows]]
 
     def copy_row(self, source: int, target: int) -> None:
         """Makes row `target` equal to row `source`."""
@@ -107,12 +115,22 @@ class KeyValueStore:
 
     def _reserve(self) -> None:
         self.layers = [
-            _zeros((self._rows, 2, shape.heads, self.capacity, shape.width), self._dtype) for shape in self.shapes
+            _mapped((self._rows, 2, shape.heads, self.capacity, shape.width), self._dtype) for shape in self.shapes
         ]
+        # Views that every token needs, made once.
+        self._halves = [(layer[:, 0], layer[:, 1]) for layer in self.layers]
+        self._flat = [layer.view(-1, layer.shape[-1]) for layer in self.layers]
         self.mask = torch.full((self._rows, self.capacity), float("-inf"), dtype=self._dtype)
         for row, count in enumerate(self.lengths):
             self.mask[row, :count] = 0.0
 
 
-def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    return torch.from_numpy(np.zeros(shape, dtype=_NUMPY[dtype])).view(dtype)
+def _mapped(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Zeros of pages that come into being when they are touched; the mapping lives as long as the tensor."""
+    size = math.prod(shape) * dtype.itemsize
+    if not hasattr(mmap, "MAP_PRIVATE"):
+        return torch.frombuffer(mmap.mmap(-1, size), dtype=dtype).view(shape)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(pages, dtype=dtype).view(shape)

@@ -1,9 +1,8 @@
 """A lean forward for models of the Llama and Qwen shape: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 
 It computes what transformers computes (tests compare the two), without its overhead for each layer. Projections that
-read the same input are one matrix; on CPUs where oneDNN multiplies few rows faster with its own memory layout, large
-matrices are copied into it. Rows of several adapters and of the base model run together: an adapter's matrices meet
-its rows alone.
+read the same input are one matrix, and on x86 large matrices lie in a layout that is made for multiplying few rows.
+Rows of several adapters and of the base model run together: an adapter's matrices meet its rows alone.
 """
 
 from __future__ import annotations
@@ -18,35 +17,17 @@ from torch import Tensor
 
 from .forward import Piece, Rows
 from .key_values import KeyValueStore
+from .linear import Linear
 from .lora import LeanAdapter, LoraPair
 
 #: Architectures whose decoder layers are what this forward computes.
 ARCHITECTURES = frozenset({"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
-#: Numbers in a matrix from which oneDNN's layout pays; below, its fixed cost for a call is more than it saves.
-PACK_FROM = 1 << 17
 #: Kinds of rotary positions whose frequencies do not depend on the length of the text.
 _FIXED_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
 
 Attend = Callable[[int, Tensor], Tensor]
 #: Adapters of the rows: the rows (None: all of them) and the adapter.
 Groups = list[tuple[Tensor | None, LeanAdapter]]
-
-
-class Linear:
-    """One or more projections of the same input, as one matrix. `packed`: in oneDNN's layout, which is a copy."""
-
-    def __init__(self, modules: Sequence[Any], *, packed: bool) -> None:
-        weights = [module.weight for module in modules]
-        weight = weights[0] if len(weights) == 1 else torch.cat(weights)
-        biases = [module.bias for module in modules if module.bias is not None]
-        self._bias = torch.cat(biases) if biases else None
-        self._packed = packed and weight.numel() >= PACK_FROM
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach()) if self._packed else weight
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self._packed:
-            return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
-        return F.linear(x, self._weight, self._bias)
 
 
 @dataclass(frozen=True)
@@ -75,7 +56,7 @@ def fits(model: Any) -> bool:
 
 
 class LeanForward:
-    """See the module. `packed`: whether large matrices are copied into oneDNN's layout."""
+    """See the module. `packed`: see `Linear`."""
 
     def __init__(self, model: Any, *, packed: bool) -> None:
         config = model.config
@@ -244,6 +225,8 @@ def _scaled(weight: Tensor) -> Tensor:
 
 def _normed(x: Tensor, scaled: Tensor, floor: float) -> Tensor:
     """RMSNorm from the vectors' lengths: x / √(|x|² + width · ε) · √width · weight; few operations on long rows."""
+    if x.dtype is torch.float32:  # also what follows, without the conversions that cost as much as the work
+        return (x * torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().add_(floor).rsqrt_()).mul_(scaled)
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     return (x * length.square_().add_(floor).rsqrt_()).to(x.dtype).mul_(scaled)
 
