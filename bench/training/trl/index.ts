@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util';
 import { execa } from 'execa';
 import { ensureEnvironment } from '../../../src/backends/local/install.ts';
 import { sidecarFolder } from '../../../src/backends/local/locations.ts';
+import { smollm2Folder } from '../../models.ts';
 import { round } from '../../statistics.ts';
 import { ensureTrl } from './environment.ts';
 import { compareLearning } from './learning.ts';
@@ -32,7 +33,6 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '1,2,3' },
     steps: { type: 'string', default: '16' },
     'trl-threads': { type: 'string' },
-    smollm2: { type: 'string' },
     file: { type: 'string' },
   },
 });
@@ -50,9 +50,7 @@ try {
   const modelOf = async (name: CaseName): Promise<string> => {
     const shape = cases[name].model;
     const target = join(folder, name);
-    const source = 'package' in shape ? { weights: values.smollm2 ?? '' } : shape;
-    if ('weights' in source && source.weights === '')
-      throw new RangeError(`Case ${name} needs --smollm2 FOLDER.`);
+    const source = 'package' in shape ? { weights: await smollm2Folder(ours.python, say) } : shape;
     say(`Writing the model of case ${name}`);
     await execa(ours.python, [join(here, 'model.py'), target, JSON.stringify(source)]);
     return target;

@@ -1,7 +1,8 @@
 /** Whether both sides learn the same from the same number of samples: the mean reward of the last steps, by seed. */
 import { availableParallelism } from 'node:os';
 import { cases } from './cases.ts';
-import { startWorker, type Program, type Programs } from './worker.ts';
+import type { Program } from '../../python-worker.ts';
+import { startWorker, type Programs } from './worker.ts';
 
 interface LearningOptions {
   readonly model: string;
