@@ -23,6 +23,7 @@ from work import (
     prompts,
     reward,
     wait_for_turn,
+    word,
     work,
 )
 
@@ -61,10 +62,11 @@ class Turns(TrainerCallback):
 
 
 class Timed(GRPOTrainer):
-    """Counts what generating takes, apart from the rest of a step."""
+    """Counts what generating takes, apart from the rest of a step. `expected`: all prompts that may come."""
 
-    def __init__(self, *given: Any, **named: Any) -> None:
+    def __init__(self, *given: Any, expected: set[tuple[int, ...]], **named: Any) -> None:
         super().__init__(*given, **named)
+        self._expected = expected
         self._generate_seconds = 0.0
         self.rewards: list[float] = []
 
@@ -72,6 +74,7 @@ class Timed(GRPOTrainer):
         started = time.perf_counter()
         result = super()._generate(*given, **named)
         self._generate_seconds += time.perf_counter() - started
+        assert all(tuple(ids) in self._expected for ids in result[0]), "The prompts are not those of the other side."
         return result
 
     def take(self) -> dict[str, float]:
@@ -84,7 +87,8 @@ class Timed(GRPOTrainer):
 def main() -> None:
     """Trains until the driver ends."""
     given = work()
-    rows = [" ".join(f"t{one}" for one in ids) for step in range(given.steps) for ids in prompts(given, step)]
+    asked = [ids for step in range(given.steps) for ids in prompts(given, step)]
+    rows = [" ".join(word(one) for one in ids) for ids in asked]
     seen: list[Timed] = []
 
     def score(completion_ids: list[list[int]], **_: Any) -> list[float]:
@@ -121,6 +125,7 @@ def main() -> None:
             disable_tqdm=True,
         )
         trainer = Timed(
+            expected={tuple(ids) for ids in asked},
             model=AutoModelForCausalLM.from_pretrained(given.model, dtype=torch.float32),
             processing_class=AutoTokenizer.from_pretrained(given.model),
             reward_funcs=score,
