@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .attention import attend
 from .forward import Piece, Rows
 from .key_values import KeyValueStore
 from .linear import Linear
@@ -57,6 +58,8 @@ def fits(model: Any) -> bool:
 
 class LeanForward:
     """See the module. `packed`: see `Linear`."""
+
+    borrows = True
 
     def __init__(self, model: Any, *, packed: bool) -> None:
         config = model.config
@@ -126,19 +129,20 @@ class LeanForward:
         mask = store.mask[rows, :length].index_put((torch.arange(len(tokens)), positions), store.mask.new_zeros(()))
         mask = mask[:, None, None]
         shape = (len(tokens), self._kv_heads, self._groups, self._width)
+        runs = store.runs(len(tokens))
 
-        def attend(layer: int, qkv: Tensor) -> Tensor:
+        def attend_layer(layer: int, qkv: Tensor) -> Tensor:
             self._write(store, layer, places, qkv)
             keys, values = store.keys_values(layer, rows, length)
             # The queries that share a head of keys take the place of a sequence: nothing is repeated.
             queries = qkv[:, : self._heads * self._width].view(shape)
-            output = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-            return output.reshape(len(tokens), -1)
+            parts = [attend(queries, keys, values, mask, run) for run in runs]
+            return (parts[0] if len(parts) == 1 else torch.cat(parts)).reshape(len(tokens), -1)
 
         names = tuple(adapters)
         if names != self._known_groups[0]:
             self._known_groups = (names, self._grouped(names))
-        return self._logits(self._run(tokens, positions, attend, self._known_groups[1]))
+        return self._logits(self._run(tokens, positions, attend_layer, self._known_groups[1]))
 
     def _write(self, store: KeyValueStore, layer: int, places: Tensor, qkv: Tensor) -> None:
         new = qkv[:, self._heads * self._width :].reshape(-1, self._width)
