@@ -117,7 +117,8 @@ async function decode(
       for (const turn of [0, 1]) tokens += await ask(address, round, 2 * stream + turn);
     }),
   );
-  return { tokens, seconds: (performance.now() - started) / 1000, peakMegabytes: await peak() };
+  const seconds = (performance.now() - started) / 1000;
+  return { tokens, seconds, cpuSeconds: undefined, peakMegabytes: await peak() };
 }
 
 async function ask({ baseUrl, apiKey, model }: Address, round: Round, number: number): Promise<number> {

@@ -31,22 +31,31 @@ export async function measure({ subjects, streams, repeats, say, ...lengths }: M
       say(`${String(streams)} streams, ${subject.name}: ${speed(decoded).toFixed(1)} tokens a second`);
       found.get(subject.name)?.push(decoded);
     }
-  const of = (name: string): number[] => (found.get(name) ?? []).map(speed);
-  const ratios = of('apprentice').map(
-    (own, repeat) => own / Math.max(...rivals.map((name) => of(name)[repeat] ?? 0)),
-  );
   return {
     streams,
-    ratio: { median: median(ratios), lowest: Math.min(...ratios), highest: Math.max(...ratios) },
-    subjects: subjects.map(({ name, threaded }) => ({
-      name,
-      tokensPerSecond: median(of(name)),
-      lowest: Math.min(...of(name)),
-      highest: Math.max(...of(name)),
-      threads: threaded ? threads.get(name) : 'its own choice',
-      peakMegabytes: found.get(name)?.at(-1)?.peakMegabytes,
-    })),
+    ratio: ratio(found, ({ seconds }) => seconds),
+    cpuRatio: ratio(found, ({ cpuSeconds }) => cpuSeconds ?? Infinity),
+    subjects: subjects.map(({ name, threaded }) => {
+      const speeds = (found.get(name) ?? []).map(speed);
+      return {
+        name,
+        tokensPerSecond: median(speeds),
+        lowest: Math.min(...speeds),
+        highest: Math.max(...speeds),
+        threads: threaded ? threads.get(name) : 'its own choice',
+        peakMegabytes: found.get(name)?.at(-1)?.peakMegabytes,
+      };
+    }),
   };
+}
+
+/** What the better rival takes over what the engine takes, round by round. */
+function ratio(found: ReadonlyMap<string, readonly Decoded[]>, cost: (decoded: Decoded) => number) {
+  const costs = (name: string): number[] => (found.get(name) ?? []).map(cost);
+  const ratios = costs('apprentice').map(
+    (own, repeat) => Math.min(...rivals.map((name) => costs(name)[repeat] ?? Infinity)) / own,
+  );
+  return { median: median(ratios), lowest: Math.min(...ratios), highest: Math.max(...ratios) };
 }
 
 async function fastest(subject: Subject, round: Parameters<Subject['decode']>[0]): Promise<number> {

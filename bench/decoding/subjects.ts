@@ -12,6 +12,8 @@ export interface Round {
 export interface Decoded {
   readonly tokens: number;
   readonly seconds: number;
+  /** Of all threads of the process; undefined for a server. */
+  readonly cpuSeconds: number | undefined;
   /** The most memory that the process has held so far; undefined where it cannot be seen. */
   readonly peakMegabytes: number | undefined;
 }
@@ -24,7 +26,7 @@ export interface Subject {
   close(): Promise<void>;
 }
 
-const answer = z.object({ seconds: z.number(), peak_bytes: z.number() });
+const answer = z.object({ seconds: z.number(), cpu_seconds: z.number(), peak_bytes: z.number() });
 
 /** A subject of `worker.py`; `threads` are the most that it may use. */
 export async function startWorker(
@@ -38,8 +40,13 @@ export async function startWorker(
     name,
     threaded: name !== 'apprentice',
     async decode(round, count) {
-      const { seconds, peak_bytes } = answer.parse(await worker.ask({ ...round, threads: count }));
-      return { tokens: round.streams * round.new, seconds, peakMegabytes: peak_bytes / 2 ** 20 };
+      const given = answer.parse(await worker.ask({ ...round, threads: count }));
+      return {
+        tokens: round.streams * round.new,
+        seconds: given.seconds,
+        cpuSeconds: given.cpu_seconds,
+        peakMegabytes: given.peak_bytes / 2 ** 20,
+      };
     },
     close: () => worker.close(),
   };

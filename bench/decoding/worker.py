@@ -1,8 +1,8 @@
 """One subject of `npm run bench:decoding`, in a process of its own: loads a model, then answers a line with another.
 
-`{"streams": 8, "prompt": 93, "new": 64, "threads": 1, "seed": 3}` gives `{"seconds": …, "peak_bytes": …}`: the time in
-which that many sequences are made, all of that length, from distinct random prompts, sampled at temperature 1, with the
-log-probability of every token.
+`{"streams": 8, "prompt": 93, "new": 64, "threads": 1, "seed": 3}` gives `{"seconds": …, "cpu_seconds": …,
+"peak_bytes": …}`: the time in which that many sequences are made, all of that length, from distinct random prompts,
+sampled at temperature 1, with the log-probability of every token.
 """
 
 from __future__ import annotations
@@ -142,14 +142,14 @@ def main() -> None:
         torch.set_num_threads(wanted["threads"])
         source = torch.Generator().manual_seed(wanted["seed"])
         prompts = torch.randint(3, vocabulary, (wanted["streams"], wanted["prompt"]), generator=source).tolist()
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         answers = generate(prompts, wanted["new"])
-        seconds = time.perf_counter() - started
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
         lengths = {len(part) for answer in answers for part in answer}
         if lengths != {wanted["new"]} or len(answers) != wanted["streams"]:
             raise RuntimeError(f"Answers of {sorted(lengths)} tokens came where {wanted['new']} were asked for.")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        say(seconds=seconds, peak_bytes=peak)
+        say(seconds=seconds, cpu_seconds=cpu_seconds, peak_bytes=peak)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class Turns(TrainerCallback):
 
     def __init__(self, trainer: Timed) -> None:
         self._trainer = trainer
-        self._started = 0.0
+        self._started, self._cpu_started = 0.0, 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ready for the first step."""
@@ -46,6 +46,7 @@ class Turns(TrainerCallback):
         parts = self._trainer.take()
         answer(
             seconds=seconds,
+            cpu_seconds=time.process_time() - self._cpu_started,
             generate=parts["generate"],
             train=seconds - parts["generate"],
             reward=parts["reward"],
@@ -58,7 +59,7 @@ class Turns(TrainerCallback):
         if turn is None:
             raise SystemExit(0)
         torch.set_num_threads(turn["threads"])
-        self._started = time.perf_counter()
+        self._started, self._cpu_started = time.perf_counter(), time.process_time()
 
 
 class Timed(GRPOTrainer):

@@ -19,6 +19,8 @@ export interface Work {
 
 const step = z.object({
   seconds: z.number(),
+  /** Of all threads of the process. */
+  cpu_seconds: z.number(),
   generate: z.number(),
   train: z.number(),
   /** Only ours serves what it has trained. */
