@@ -20,6 +20,7 @@ const tasks = {
   'gpu-check': 'scripts/gpu-check.ts',
   'bench:adapters': 'bench/adapters/index.ts',
   'bench:capture': 'bench/capture/index.ts',
+  'bench:decoding': 'bench/decoding/index.ts',
   'bench:training': 'bench/training/index.ts',
   'bench:trl': 'bench/training/trl/index.ts',
   'example:openai-agent': 'examples/openai-agent/main.ts',

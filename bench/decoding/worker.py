@@ -1,7 +1,8 @@
-"""One subject of `npm run bench:decoding`, in a process of its own: loads a model, then answers one JSON line with another.
+"""One subject of `npm run bench:decoding`, in a process of its own: loads a model, then answers a line with another.
 
-`{"streams": 8, "prompt": 93, "new": 64, "threads": 1, "seed": 3}` gives `{"seconds": …, "peak_bytes": …}`: the time in
-which that many sequences are made, all of that length, from distinct random prompts, sampled at temperature 1.
+`{"streams": 8, "prompt": 93, "new": 64, "threads": 1, "seed": 3}` gives `{"seconds": …, "cpu_seconds": …,
+"peak_bytes": …}`: the time in which that many sequences are made, all of that length, from distinct random prompts,
+sampled at temperature 1, with the log-probability of every token.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from typing import Any
 
 import torch
 
-Generate = Callable[[list[list[int]], int], list[list[int]]]
+#: Prompts and the number of new tokens → for each prompt the ids and their log-probabilities.
+Generate = Callable[[list[list[int]], int], list[tuple[list[int], list[float]]]]
+#: Begins a line that is an answer.
+MARK = "@result "
 
 
 def apprentice(model: str) -> Generate:
@@ -28,13 +32,14 @@ def apprentice(model: str) -> Generate:
 
     engine = Engine(load_base(model))
 
-    def generate(prompts: list[list[int]], new: int) -> list[list[int]]:
-        answers: list[list[int]] = [[] for _ in prompts]
+    def generate(prompts: list[list[int]], new: int) -> list[tuple[list[int], list[float]]]:
+        answers: list[tuple[list[int], list[float]]] = [([], []) for _ in prompts]
         left, done = len(prompts), threading.Event()
 
-        def sequence(prompt: list[int], answer: list[int]) -> Sequence:
-            def on_token(token: int, _: float) -> bool:
-                answer.append(token)
+        def sequence(prompt: list[int], answer: tuple[list[int], list[float]]) -> Sequence:
+            def on_token(token: int, logprob: float) -> bool:
+                answer[0].append(token)
+                answer[1].append(logprob)
                 return True
 
             def on_end(error: BaseException | None) -> None:
@@ -57,13 +62,18 @@ def transformers_generate(model: str) -> Generate:
     """`generate` of transformers on one padded batch; the prompts are of one length, so that nothing is padded."""
     loaded = _load(model)
 
-    def generate(prompts: list[list[int]], new: int) -> list[list[int]]:
+    def generate(prompts: list[list[int]], new: int) -> list[tuple[list[int], list[float]]]:
         ids = torch.tensor(prompts)
         output = loaded.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, min_new_tokens=new, do_sample=True,
-            temperature=1.0, top_k=0, top_p=1.0, pad_token_id=0,
+            temperature=1.0, top_k=0, top_p=1.0, pad_token_id=0, output_logits=True, return_dict_in_generate=True,
         )  # fmt: skip
-        return output[:, len(prompts[0]) :].tolist()
+        made = output.sequences[:, ids.shape[1] :]
+        columns = [
+            logits.gather(-1, made[:, place, None])[:, 0] - logits.logsumexp(-1)
+            for place, logits in enumerate(output.logits)
+        ]
+        return list(zip(made.tolist(), torch.stack(columns, dim=1).tolist(), strict=True))
 
     return generate
 
@@ -74,19 +84,22 @@ def transformers_generate_batch(model: str) -> Generate:
 
     loaded = _load(model)
 
-    def generate(prompts: list[list[int]], new: int) -> list[list[int]]:
+    def generate(prompts: list[list[int]], new: int) -> list[tuple[list[int], list[float]]]:
         settings = GenerationConfig(
             max_new_tokens=new, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, eos_token_id=-1, pad_token_id=0
         )
         length, streams = len(prompts[0]) + new, len(prompts)
         blocks = -(-length // BLOCK) * streams + 2
         batching = ContinuousBatchingConfig(
-            block_size=BLOCK, num_blocks=blocks, max_batch_tokens=max(256, len(prompts[0]) * streams)
+            block_size=BLOCK,
+            num_blocks=blocks,
+            max_batch_tokens=max(256, len(prompts[0]) * streams),
+            return_logprobs=True,
         )
         outputs = loaded.generate_batch(
             prompts, generation_config=settings, continuous_batching_config=batching, progress_bar=False, warmup=False
         )
-        return [output.generated_tokens for output in outputs.values()]
+        return [(output.generated_tokens, output.logprobs) for output in outputs.values()]
 
     return generate
 
@@ -109,6 +122,11 @@ def _load(model: str) -> Any:
     return loaded.eval()
 
 
+def say(**values: Any) -> None:
+    """One line for the driver."""
+    print(f"\n{MARK}{json.dumps(values)}", flush=True)
+
+
 def main() -> None:
     """Loads, says so, answers."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -118,20 +136,20 @@ def main() -> None:
     generate = SUBJECTS[options.subject](options.model)
     with open(f"{options.model}/config.json") as file:
         vocabulary = int(json.load(file)["vocab_size"])
-    print(json.dumps({"ready": True}), flush=True)
+    say(ready=True)
     for line in sys.stdin:
         wanted = json.loads(line)
         torch.set_num_threads(wanted["threads"])
         source = torch.Generator().manual_seed(wanted["seed"])
         prompts = torch.randint(3, vocabulary, (wanted["streams"], wanted["prompt"]), generator=source).tolist()
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         answers = generate(prompts, wanted["new"])
-        seconds = time.perf_counter() - started
-        lengths = {len(answer) for answer in answers}
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+        lengths = {len(part) for answer in answers for part in answer}
         if lengths != {wanted["new"]} or len(answers) != wanted["streams"]:
             raise RuntimeError(f"Answers of {sorted(lengths)} tokens came where {wanted['new']} were asked for.")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": seconds, "peak_bytes": peak}), flush=True)
+        say(seconds=seconds, cpu_seconds=cpu_seconds, peak_bytes=peak)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,11 @@ TEMPLATE = (
 )
 
 
-def write_gguf(file: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """A llama of random weights whose metadata name the wrong end-of-sequence token, as real files do."""
+def write_gguf(file: Path, *, quantised: bool = False) -> dict[str, np.ndarray[Any, Any]]:
+    """A llama of random weights whose metadata name the wrong end-of-sequence token, as real files do.
+
+    `quantised`: the matrices in 8 bits (Q8_0). Gives the weights as a reader should see them.
+    """
     letters = [chr(code) for code in range(97, 123)]
     tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *letters, "\u010a", "\u0120", "ab", "cd"]
     writer = gguf.GGUFWriter(str(file), "llama")
@@ -69,8 +72,14 @@ def write_gguf(file: Path) -> dict[str, np.ndarray[Any, Any]]:
             "ffn_norm": (WIDTH,),
         }.items():
             tensors[f"blk.{layer}.{name}.weight"] = made(*shape)
+    kind = gguf.GGMLQuantizationType.Q8_0
     for name, tensor in tensors.items():
-        writer.add_tensor(name, tensor)
+        if quantised and tensor.ndim > 1:
+            bits = gguf.quants.quantize(tensor, kind)
+            writer.add_tensor(name, bits, raw_dtype=kind)
+            tensors[name] = gguf.quants.dequantize(bits, kind)
+        else:
+            writer.add_tensor(name, tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -90,6 +99,19 @@ def test_a_gguf_becomes_a_folder_with_its_weights_and_the_end_of_a_turn(tmp_path
     assert tokenizer.eos_token == "<|im_end|>"
     assert model.generation_config.eos_token_id == tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert len(said) == 1
+
+
+def test_matrices_of_a_quantised_file_are_rounded_to_float16_and_vectors_stay(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.gguf"
+    tensors = write_gguf(file, quantised=True)
+    folder = convert_gguf(file, tmp_path / "cache", lambda _: None)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True)
+    given = torch.from_numpy(tensors["blk.1.ffn_up.weight"])
+    up = model.model.layers[1].mlp.up_proj.weight
+    assert up.dtype == torch.float32
+    assert torch.equal(up, given.half().float())
+    assert not torch.equal(up, given)
+    assert torch.equal(model.model.norm.weight, torch.from_numpy(tensors["output_norm.weight"]))
 
 
 def test_a_file_is_converted_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from apprentice_sidecar.serving import batch as batches
 from apprentice_sidecar.serving.batch import Batch, Slot
 from apprentice_sidecar.serving.forward import TransformersForward, layer_shapes
 from apprentice_sidecar.serving.lean import LeanForward, fits
@@ -39,14 +41,19 @@ def _gap(model: Any, logits: torch.Tensor, slots: list[Slot]) -> float:
     return worst
 
 
-@pytest.mark.parametrize(("architecture", "settings"), MODELS)
-@pytest.mark.parametrize("kind", ["lean", "transformers"])
-@torch.no_grad()
-def test_the_batch_gives_the_models_logprobs_to_1e_5(architecture: Any, settings: Any, kind: str) -> None:
+def _model(architecture: Any, settings: Any) -> Any:
     torch.manual_seed(0)
     model = architecture(settings(**SHAPE)).eval()
     for name, parameter in model.named_parameters():
         parameter.data = torch.randn_like(parameter) * 0.2 + (1.0 if "norm" in name else 0.0)
+    return model
+
+
+@pytest.mark.parametrize(("architecture", "settings"), MODELS)
+@pytest.mark.parametrize("kind", ["lean", "transformers"])
+@torch.no_grad()
+def test_the_batch_gives_the_models_logprobs_to_1e_5(architecture: Any, settings: Any, kind: str) -> None:
+    model = _model(architecture, settings)
 
     def run(_: str | None, **inputs: Any) -> Any:
         return model(**inputs)
@@ -65,4 +72,71 @@ def test_the_batch_gives_the_models_logprobs_to_1e_5(architecture: Any, settings
     later = [Slot([*prompts[3], 1, 2, 3], None, None), Slot([4], None, None)]
     gaps.append(_gap(model, batch.join(later), later))
     gaps.append(_gap(model, batch.step([1] * len(batch.slots)), batch.slots))
+    assert max(gaps) <= 1e-5
+
+
+@pytest.mark.parametrize("seed", range(4))
+@torch.no_grad()
+def test_rows_that_share_a_prompt_give_the_models_logprobs_whoever_leaves_first(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "BORROW_FROM", 1)
+    model = _model(LlamaForCausalLM, LlamaConfig)
+    forward = LeanForward(model, packed=True)
+    batch = Batch(lambda _: forward, layer_shapes(lambda _, **inputs: model(**inputs)), torch.float32, rows=64)
+    chance = random.Random(seed)
+
+    def prompt(length: int) -> list[int]:
+        return [chance.randrange(50) for _ in range(length)]
+
+    gaps: list[float] = []
+    left: list[list[int]] = []
+    for lengths in ((37, 250, 5), (61, 16)):
+        prompts = [prompt(length) for length in lengths]
+        if left:
+            # What a row has left behind that had borrowed its prompt: the next turn of it begins so.
+            prompts.append([*left[0], *prompt(3)])
+        slots = [Slot(list(one), None, None) for one in prompts for _ in range(3)]
+        slots.insert(3, Slot(prompt(9), None, None))
+        gaps.append(_gap(model, batch.join(slots), slots))
+        for _ in range(12):
+            logits = batch.step([chance.randrange(50) for _ in batch.slots])
+            gaps.append(_gap(model, logits, batch.slots))
+            leaving = chance.sample(range(len(batch.slots)), chance.choice((0, 0, 1, 2)) if len(batch.slots) > 3 else 0)
+            left += [list(batch.slots[row].ids) for row in leaving]
+            batch.leave(leaving)
+    assert max(gaps) <= 1e-5
+    batch.leave(list(range(len(batch.slots))))
+    again = [Slot([*ids, 7], None, None) for ids in left]
+    assert _gap(model, batch.join(again), again) <= 1e-5
+
+
+@torch.no_grad()
+def test_a_shared_prompt_lies_in_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "BORROW_FROM", 1)
+    model = _model(LlamaForCausalLM, LlamaConfig)
+    forward = LeanForward(model, packed=False)
+    batch = Batch(lambda _: forward, layer_shapes(lambda _, **inputs: model(**inputs)), torch.float32, rows=4)
+    batch.join([Slot(list(range(40)), None, None) for _ in range(3)])
+    batch.step([1, 2, 3])
+    layer = batch._store.layers[0]  # pyright: ignore[reportPrivateUsage] -- where things lie is what is tested
+    assert [bool(layer[row, :, :, :40].any()) for row in range(3)] == [True, False, False]
+    assert all(bool(layer[row, :, :, 40].any()) for row in range(3))
+
+
+@torch.no_grad()
+def test_rows_of_forwards_that_cannot_share_get_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "BORROW_FROM", 1)
+    model = _model(LlamaForCausalLM, LlamaConfig)
+
+    def run(_: str | None, **inputs: Any) -> Any:
+        return model(**inputs)
+
+    lean, general = LeanForward(model, packed=False), TransformersForward(run, model.config)
+    batch = Batch(lambda name: general if name else lean, layer_shapes(run), torch.float32, rows=8)
+    slots = [Slot(list(range(40)), None, None) for _ in range(3)]
+    gaps = [_gap(model, batch.join(slots), slots), _gap(model, batch.step([1, 2, 3]), batch.slots)]
+    others = [Slot(list(range(1, 30)), "other", None) for _ in range(3)]
+    gaps.append(_gap(model, batch.join(others), others))
+    gaps.append(_gap(model, batch.step([1, 2, 3, 4, 5, 6]), batch.slots))
     assert max(gaps) <= 1e-5

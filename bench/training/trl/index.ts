@@ -11,7 +11,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { execa } from 'execa';
 import { ensureEnvironment } from '../../../src/backends/local/install.ts';
-import { sidecarFolder } from '../../../src/backends/local/locations.ts';
+import { sidecarFolder, tinyModelFolder } from '../../../src/backends/local/locations.ts';
+import { smollm2Folder } from '../../models.ts';
 import { round } from '../../statistics.ts';
 import { ensureTrl } from './environment.ts';
 import { compareLearning } from './learning.ts';
@@ -30,9 +31,8 @@ const { values } = parseArgs({
     repeats: { type: 'string', default: '5' },
     learning: { type: 'boolean', default: false },
     seeds: { type: 'string', default: '1,2,3' },
-    steps: { type: 'string', default: '16' },
+    steps: { type: 'string', default: '10' },
     'trl-threads': { type: 'string' },
-    smollm2: { type: 'string' },
     file: { type: 'string' },
   },
 });
@@ -47,15 +47,18 @@ try {
     ours: { python: ours.python, script: join(here, 'ours.py'), path: join(sidecarFolder(), 'src') },
     theirs: { python: theirs, script: join(here, 'theirs.py'), path: '' },
   };
-  const modelOf = async (name: CaseName): Promise<string> => {
-    const shape = cases[name].model;
+  const written = async (name: string, source: object): Promise<string> => {
     const target = join(folder, name);
-    const source = 'package' in shape ? { weights: values.smollm2 ?? '' } : shape;
-    if ('weights' in source && source.weights === '')
-      throw new RangeError(`Case ${name} needs --smollm2 FOLDER.`);
-    say(`Writing the model of case ${name}`);
+    say(`Writing the model of ${name}`);
     await execa(ours.python, [join(here, 'model.py'), target, JSON.stringify(source)]);
     return target;
+  };
+  const modelOf = async (name: CaseName): Promise<string> => {
+    const { model } = cases[name];
+    return written(
+      `case ${name}`,
+      'package' in model ? { weights: await smollm2Folder(ours.python, say) } : model,
+    );
   };
   const speed = [];
   for (const name of values.learning ? [] : names)
@@ -71,7 +74,7 @@ try {
     );
   const learning = values.learning
     ? await compareLearning({
-        model: await modelOf('c'),
+        model: await written('learning', { weights: tinyModelFolder() }),
         programs,
         seeds: values.seeds.split(',').map(Number),
         steps: Number(values.steps),

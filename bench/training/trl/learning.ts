@@ -1,7 +1,10 @@
-/** Whether both sides learn the same from the same number of samples: the mean reward of the last steps, by seed. */
+/**
+ * Whether both sides learn the same from the same number of samples: the tiny model's mean reward in each step, by seed.
+ * A seed decides the prompts, which both sides get, and what each side draws.
+ */
 import { availableParallelism } from 'node:os';
-import { cases } from './cases.ts';
-import { startWorker, type Program, type Programs } from './worker.ts';
+import type { Program } from '../../python-worker.ts';
+import { startWorker, type Programs } from './worker.ts';
 
 interface LearningOptions {
   readonly model: string;
@@ -11,14 +14,15 @@ interface LearningOptions {
   readonly say: (line: string) => void;
 }
 
+/** The work of a step. The vocabulary is the tiny model's. */
+const shape = { vocabulary: 651, prompt: 32, answer: 8, batch: 64 };
 /** How many of the last steps count. */
 const last = 4;
 
 export async function compareLearning({ model, programs, seeds, steps, say }: LearningOptions) {
-  const { prompt, answer, batch, model: shape } = cases.c;
   const threads = availableParallelism();
   const rewardsOf = async (program: Program, seed: number): Promise<number[]> => {
-    const work = { model, vocabulary: shape.vocabulary, prompt, answer, batch, seed, steps };
+    const work = { ...shape, model, seed, steps };
     const worker = await startWorker(program, work, threads);
     try {
       const rewards: number[] = [];
@@ -36,8 +40,8 @@ export async function compareLearning({ model, programs, seeds, steps, say }: Le
       curves[side].push(rewards);
     }
   return {
-    case: 'c',
-    samples: steps * batch,
+    ...shape,
+    samples: steps * shape.batch,
     seeds,
     first: { ours: ends(curves.ours, 0, 1), theirs: ends(curves.theirs, 0, 1) },
     last: { ours: ends(curves.ours, -last), theirs: ends(curves.theirs, -last) },

@@ -1,4 +1,4 @@
-"""Writes a Llama-shaped model with random weights and a tokenizer whose words are `t0`, `t1`, … of the same ids.
+"""Writes a Llama-shaped model with random weights and a tokenizer whose words are `t00000`, `t00001`, … by their ids.
 
 `python model.py FOLDER '{"width": 256, "layers": 4, "vocabulary": 4096}'`, or `'{"weights": FOLDER}'` for the weights
 of a model that exists.
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from work import word
 
 HEAD = 64
 
@@ -21,6 +22,8 @@ def make(folder: str, *, width: int = 0, layers: int = 0, vocabulary: int = 0, w
     """Model and tokenizer, in one folder."""
     if weights is not None:
         model: Any = AutoModelForCausalLM.from_pretrained(weights, dtype=torch.float32)
+        # TRL forbids the end before an answer has its length, so it must be an id that is hardly ever drawn.
+        model.config.eos_token_id = model.generation_config.eos_token_id = model.config.vocab_size - 1
     else:
         torch.manual_seed(0)
         model = LlamaForCausalLM(
@@ -39,10 +42,10 @@ def make(folder: str, *, width: int = 0, layers: int = 0, vocabulary: int = 0, w
             )
         )
     model.save_pretrained(folder)
-    count = model.config.vocab_size
-    words = Tokenizer(models.WordLevel({f"t{number}": number for number in range(count)}, unk_token="t3"))
+    count, end = model.config.vocab_size, model.config.eos_token_id
+    words = Tokenizer(models.WordLevel({word(number): number for number in range(count)}, unk_token=word(3)))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue] -- a property
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="t0", bos_token="t1", eos_token="t2")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token=word(0), bos_token=word(1), eos_token=word(end))
     tokenizer.chat_template = "{% for message in messages %}{{ message.content }} {% endfor %}"
     tokenizer.save_pretrained(folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def job(given: Work, groups: Any, step: int, folder: Path) -> tuple[TrainingJobR
 
 def take_step(base: BaseModel, engine: Engine, given: Work, step: int, folder: Path) -> dict[str, float]:
     """Generates, trains and publishes; seconds by part, and the mean reward."""
-    clock = Clock()
+    clock, cpu_started = Clock(), time.process_time()
     adapter = None if step == 0 else f"bench@{step}"
     groups = clock.time("generate", lambda: generate(engine, adapter, given, step))
     request, mean = clock.time("train", lambda: job(given, groups, step, folder))
@@ -122,7 +123,8 @@ def take_step(base: BaseModel, engine: Engine, given: Work, step: int, folder: P
     clock.time("publish", lambda: engine.publish(f"bench@{step + 1}", folder / str(step + 1)).result())
     if adapter is not None:
         engine.retire(adapter).result()
-    return {**clock.seconds, "seconds": sum(clock.seconds.values()), "reward": mean}
+    cpu_seconds = time.process_time() - cpu_started
+    return {**clock.seconds, "seconds": sum(clock.seconds.values()), "cpu_seconds": cpu_seconds, "reward": mean}
 
 
 def main() -> None:

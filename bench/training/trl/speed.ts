@@ -35,7 +35,6 @@ export async function measureSpeed({ name, model, programs, repeats, trlThreads,
       say(`Case ${name}: ${mine.seconds.toFixed(2)} s, TRL ${other.seconds.toFixed(2)} s`);
       rounds.push({ ours: mine, theirs: other });
     }
-    const ratios = rounds.map((one) => one.theirs.seconds / one.ours.seconds);
     return {
       case: name,
       ...cases[name],
@@ -49,7 +48,8 @@ export async function measureSpeed({ name, model, programs, repeats, trlThreads,
         rounds.map((one) => one.theirs),
         batch,
       ),
-      ratio: { median: median(ratios), lowest: Math.min(...ratios), highest: Math.max(...ratios) },
+      ratio: spread(rounds.map((one) => one.theirs.seconds / one.ours.seconds)),
+      cpuRatio: spread(rounds.map((one) => one.theirs.cpu_seconds / one.ours.cpu_seconds)),
       generateRatio: median(rounds.map((one) => one.theirs.generate / one.ours.generate)),
       trainRatio: median(rounds.map((one) => one.theirs.train / (one.ours.train + one.ours.publish))),
     };
@@ -64,11 +64,16 @@ async function fastest(worker: Worker, choices: readonly number[]): Promise<numb
   return found.toSorted((a, b) => a.seconds - b.seconds)[0]?.threads ?? 1;
 }
 
+function spread(ratios: readonly number[]) {
+  return { median: median(ratios), lowest: Math.min(...ratios), highest: Math.max(...ratios) };
+}
+
 function summary(steps: readonly Step[], batch: number) {
   return {
     samplesPerSecond: batch / median(steps.map((one) => one.seconds)),
     seconds: {
       step: median(steps.map((one) => one.seconds)),
+      cpu: median(steps.map((one) => one.cpu_seconds)),
       generate: median(steps.map((one) => one.generate)),
       train: median(steps.map((one) => one.train)),
       publish: median(steps.map((one) => one.publish)),

@@ -23,6 +23,7 @@ from work import (
     prompts,
     reward,
     wait_for_turn,
+    word,
     work,
 )
 
@@ -32,7 +33,7 @@ class Turns(TrainerCallback):
 
     def __init__(self, trainer: Timed) -> None:
         self._trainer = trainer
-        self._started = 0.0
+        self._started, self._cpu_started = 0.0, 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ready for the first step."""
@@ -45,6 +46,7 @@ class Turns(TrainerCallback):
         parts = self._trainer.take()
         answer(
             seconds=seconds,
+            cpu_seconds=time.process_time() - self._cpu_started,
             generate=parts["generate"],
             train=seconds - parts["generate"],
             reward=parts["reward"],
@@ -57,14 +59,15 @@ class Turns(TrainerCallback):
         if turn is None:
             raise SystemExit(0)
         torch.set_num_threads(turn["threads"])
-        self._started = time.perf_counter()
+        self._started, self._cpu_started = time.perf_counter(), time.process_time()
 
 
 class Timed(GRPOTrainer):
-    """Counts what generating takes, apart from the rest of a step."""
+    """Counts what generating takes, apart from the rest of a step. `expected`: all prompts that may come."""
 
-    def __init__(self, *given: Any, **named: Any) -> None:
+    def __init__(self, *given: Any, expected: set[tuple[int, ...]], **named: Any) -> None:
         super().__init__(*given, **named)
+        self._expected = expected
         self._generate_seconds = 0.0
         self.rewards: list[float] = []
 
@@ -72,6 +75,7 @@ class Timed(GRPOTrainer):
         started = time.perf_counter()
         result = super()._generate(*given, **named)
         self._generate_seconds += time.perf_counter() - started
+        assert all(tuple(ids) in self._expected for ids in result[0]), "The prompts are not those of the other side."
         return result
 
     def take(self) -> dict[str, float]:
@@ -84,7 +88,8 @@ class Timed(GRPOTrainer):
 def main() -> None:
     """Trains until the driver ends."""
     given = work()
-    rows = [" ".join(f"t{one}" for one in ids) for step in range(given.steps) for ids in prompts(given, step)]
+    asked = [ids for step in range(given.steps) for ids in prompts(given, step)]
+    rows = [" ".join(word(one) for one in ids) for ids in asked]
     seen: list[Timed] = []
 
     def score(completion_ids: list[list[int]], **_: Any) -> list[float]:
@@ -121,6 +126,7 @@ def main() -> None:
             disable_tqdm=True,
         )
         trainer = Timed(
+            expected={tuple(ids) for ids in asked},
             model=AutoModelForCausalLM.from_pretrained(given.model, dtype=torch.float32),
             processing_class=AutoTokenizer.from_pretrained(given.model),
             reward_funcs=score,

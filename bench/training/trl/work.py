@@ -18,7 +18,7 @@ from typing import Any
 MARK = "@result "
 GROUP = 8
 RANK, ALPHA = 8, 16
-LEARNING_RATE, BETAS, MAX_GRAD_NORM = 1e-2, (0.9, 0.999), 1.0
+LEARNING_RATE, BETAS, MAX_GRAD_NORM = 1e-3, (0.9, 0.999), 1.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,13 @@ def prompts(given: Work, step: int) -> list[list[int]]:
     return [[chance.randrange(4, given.vocabulary) for _ in range(given.prompt)] for _ in range(count)]
 
 
+def word(number: int) -> str:
+    """The word of an id. All are of one length: special tokens are also found inside words that begin with them."""
+    return f"t{number:05}"
+
+
 def reward(given: Work, ids: list[int]) -> float:
-    """Share of ids in the lower quarter of the vocabulary: something that can be learned, and quickly."""
+    """Share of ids in the lower quarter of the vocabulary: something that a trained model can learn, and quickly."""
     return sum(one < given.vocabulary // 4 for one in ids) / len(ids)
 
 

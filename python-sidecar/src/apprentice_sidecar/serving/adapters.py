@@ -156,7 +156,7 @@ class ServingTree:
 
 
 def _packs(base: BaseModel) -> bool:
-    """Whether a copy of the weights in oneDNN's layout pays: measured for float32 on x86."""
+    """Whether a copy of the weights in a layout for few rows pays: measured for float32 on x86."""
     return (
         base.dtype == "float32" and platform.machine() in ("x86_64", "AMD64") and torch.backends.mkldnn.is_available()
     )

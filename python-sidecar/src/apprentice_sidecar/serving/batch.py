@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from .prefixes import BLOCK, PrefixBudget, PrefixCache
 PREFILL_TOKENS = 512
 #: Bytes of keys and values kept for later turns, over all adapters.
 PREFIX_BYTES = 512 * 1024 * 1024
+#: Numbers in one layer that copies of a prompt's keys and values would take, from which they are read in one place.
+BORROW_FROM = 1 << 18
 
 
 @dataclass
@@ -50,7 +53,8 @@ class Batch:
     def join(self, slots: list[Slot]) -> Tensor:
         """Adds sequences with their prompts; gives the logits after each prompt, rows of `slots` × V.
 
-        Equal prompts are computed once; a prompt that begins as another one of the same call waits for its blocks.
+        Equal prompts are computed once, and kept once where they are long; a prompt that begins as another one of the
+        same call waits for its blocks.
         """
         first = len(self.slots)
         self._store.ensure(max(len(slot.ids) for slot in slots))
@@ -63,12 +67,10 @@ class Batch:
                 for place, row_logits in zip(wave, self._prefill(entries), strict=True):
                     logits[_key(slots[place])] = (first + place, row_logits)
                 left = [place for place in left if place not in wave]
-            for place, slot in enumerate(slots):
-                source, _ = logits[_key(slot)]
-                if source != first + place:
-                    self._store.copy_row(source, first + place)
+            self._spread({key: row for key, (row, _) in logits.items()}, slots)
         except BaseException:
-            for row in range(first, first + len(slots)):
+            # Borrowers first: there is nobody left to take over from.
+            for row in reversed(range(first, first + len(slots))):
                 self._store.clear(row)
             raise
         self.slots = [*self.slots, *slots]
@@ -88,9 +90,9 @@ class Batch:
             logits = parts[0].new_empty(len(tokens), parts[0].shape[-1])
             for part, (_, rows, _) in zip(parts, self._parts, strict=True):
                 logits[rows] = part
-        for row, (slot, token) in enumerate(zip(self.slots, tokens, strict=True)):
+        for slot, token in zip(self.slots, tokens, strict=True):
             slot.ids.append(token)
-            store.commit(row, store.lengths[row] + 1)
+        store.commit_one_each(len(tokens))
         return logits
 
     def leave(self, rows: list[int]) -> None:
@@ -101,9 +103,10 @@ class Batch:
             self._remember(row, slot)
             last = len(self.slots) - 1
             if row != last:
-                self._store.copy_row(last, row)
+                self._store.move_row(last, row)
                 self.slots[row] = self.slots[last]
-            self._store.clear(last)
+            else:
+                self._store.clear(last)
             self.slots.pop()
         if not self.slots:
             self._store.release()
@@ -114,6 +117,21 @@ class Batch:
         cache = self._prefixes.pop(adapter, None)
         if cache is not None:
             cache.forget()
+
+    def _spread(self, computed: dict[_Key, int], slots: list[Slot]) -> None:
+        """Gives the prompts that were computed, by key in which row, to all slots with the same prompt."""
+        first = len(self.slots)
+        counts = Counter(_key(slot) for slot in slots)
+        numbers = max(shape.numbers for shape in self._store.shapes)
+        for place, slot in enumerate(slots):
+            source, target = computed[_key(slot)], first + place
+            if source == target:
+                continue
+            again = (counts[_key(slot)] - 1) * len(slot.ids) * numbers
+            if self._route(slot.adapter).borrows and again >= BORROW_FROM:
+                self._store.borrow_row(source, target)
+            else:
+                self._store.copy_row(source, target)
 
     def _prefill(self, entries: list[tuple[int, Slot]]) -> list[Tensor]:
         """Computes prompts into their rows; the logits after each."""
@@ -186,6 +204,8 @@ class Batch:
             names = [slot.adapter for slot in self.slots]
             self._parts = [(one, slice(0, len(names)), names) for one in forwards]
             return
+        # The rows of a part are picked one by one: each must have all of its tokens.
+        self._store.settle()
         self._parts = []
         for forward in forwards:
             rows = [row for row, one in enumerate(routes) if one is forward]

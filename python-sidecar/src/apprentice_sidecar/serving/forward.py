@@ -31,6 +31,9 @@ class Piece:
 class Forward(Protocol):
     """Writes the keys and values of new tokens and gives logits; the caller has made room and commits afterwards."""
 
+    #: whether `decode` finds a row's first tokens where the row has borrowed them, if its rows are the first ones
+    borrows: bool
+
     def prefill(self, store: KeyValueStore, pieces: Sequence[Piece], wanted: Tensor) -> Tensor:
         """Runs pieces of different rows; logits (W × V, float32) of the tokens at `wanted`, counted over all pieces."""
         ...
@@ -42,6 +45,8 @@ class Forward(Protocol):
 
 class TransformersForward:
     """The model's own code, with PEFT's adapters, one adapter at a time. `run(adapter, **inputs)` is the model."""
+
+    borrows = False
 
     def __init__(self, run: Callable[..., Any], config: Any) -> None:
         self._run = run

@@ -1,9 +1,8 @@
 """A lean forward for models of the Llama and Qwen shape: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 
 It computes what transformers computes (tests compare the two), without its overhead for each layer. Projections that
-read the same input are one matrix; on CPUs where oneDNN multiplies few rows faster with its own memory layout, large
-matrices are copied into it. Rows of several adapters and of the base model run together: an adapter's matrices meet
-its rows alone.
+read the same input are one matrix, and on x86 large matrices lie in a layout that is made for multiplying few rows.
+Rows of several adapters and of the base model run together: an adapter's matrices meet its rows alone.
 """
 
 from __future__ import annotations
@@ -16,37 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .attention import attend
 from .forward import Piece, Rows
 from .key_values import KeyValueStore
+from .linear import Linear
 from .lora import LeanAdapter, LoraPair
 
 #: Architectures whose decoder layers are what this forward computes.
 ARCHITECTURES = frozenset({"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
-#: Numbers in a matrix from which oneDNN's layout pays; below, its fixed cost for a call is more than it saves.
-PACK_FROM = 1 << 17
 #: Kinds of rotary positions whose frequencies do not depend on the length of the text.
 _FIXED_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
 
 Attend = Callable[[int, Tensor], Tensor]
 #: Adapters of the rows: the rows (None: all of them) and the adapter.
 Groups = list[tuple[Tensor | None, LeanAdapter]]
-
-
-class Linear:
-    """One or more projections of the same input, as one matrix. `packed`: in oneDNN's layout, which is a copy."""
-
-    def __init__(self, modules: Sequence[Any], *, packed: bool) -> None:
-        weights = [module.weight for module in modules]
-        weight = weights[0] if len(weights) == 1 else torch.cat(weights)
-        biases = [module.bias for module in modules if module.bias is not None]
-        self._bias = torch.cat(biases) if biases else None
-        self._packed = packed and weight.numel() >= PACK_FROM
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach()) if self._packed else weight
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self._packed:
-            return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
-        return F.linear(x, self._weight, self._bias)
 
 
 @dataclass(frozen=True)
@@ -75,7 +57,9 @@ def fits(model: Any) -> bool:
 
 
 class LeanForward:
-    """See the module. `packed`: whether large matrices are copied into oneDNN's layout."""
+    """See the module. `packed`: see `Linear`."""
+
+    borrows = True
 
     def __init__(self, model: Any, *, packed: bool) -> None:
         config = model.config
@@ -145,19 +129,20 @@ class LeanForward:
         mask = store.mask[rows, :length].index_put((torch.arange(len(tokens)), positions), store.mask.new_zeros(()))
         mask = mask[:, None, None]
         shape = (len(tokens), self._kv_heads, self._groups, self._width)
+        runs = store.runs(len(tokens))
 
-        def attend(layer: int, qkv: Tensor) -> Tensor:
+        def attend_layer(layer: int, qkv: Tensor) -> Tensor:
             self._write(store, layer, places, qkv)
             keys, values = store.keys_values(layer, rows, length)
             # The queries that share a head of keys take the place of a sequence: nothing is repeated.
             queries = qkv[:, : self._heads * self._width].view(shape)
-            output = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-            return output.reshape(len(tokens), -1)
+            parts = [attend(queries, keys, values, mask, run) for run in runs]
+            return (parts[0] if len(parts) == 1 else torch.cat(parts)).reshape(len(tokens), -1)
 
         names = tuple(adapters)
         if names != self._known_groups[0]:
             self._known_groups = (names, self._grouped(names))
-        return self._logits(self._run(tokens, positions, attend, self._known_groups[1]))
+        return self._logits(self._run(tokens, positions, attend_layer, self._known_groups[1]))
 
     def _write(self, store: KeyValueStore, layer: int, places: Tensor, qkv: Tensor) -> None:
         new = qkv[:, self._heads * self._width :].reshape(-1, self._width)
@@ -244,6 +229,8 @@ def _scaled(weight: Tensor) -> Tensor:
 
 def _normed(x: Tensor, scaled: Tensor, floor: float) -> Tensor:
     """RMSNorm from the vectors' lengths: x / √(|x|² + width · ε) · √width · weight; few operations on long rows."""
+    if x.dtype is torch.float32:  # also what follows, without the conversions that cost as much as the work
+        return (x * torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().add_(floor).rsqrt_()).mul_(scaled)
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     return (x * length.square_().add_(floor).rsqrt_()).to(x.dtype).mul_(scaled)
 

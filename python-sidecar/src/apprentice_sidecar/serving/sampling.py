@@ -37,21 +37,26 @@ def sample(logits: Tensor, rows: list[SamplingSettings], allowed: list[Tensor | 
     """
     peak = logits.amax(dim=-1, keepdim=True)
     weights = (logits - peak).exp_()
+    sums = _block_sums(weights)
+    chosen = _choose(logits, weights, sums, rows, allowed)
     # In double precision, as half of the digits of a single-precision sum over a large vocabulary are lost.
-    totals = _block_sums(weights).sum(dim=-1, dtype=torch.float64)
-    chosen = _choose(logits, weights, rows, allowed)
-    picked = logits.gather(-1, chosen[:, None])[:, 0].double() - peak[:, 0].double() - totals.log()
-    return chosen.tolist(), picked.tolist()
+    totals = sums.sum(dim=-1, keepdim=True, dtype=torch.float64).log_().add_(peak)
+    picked = logits.gather(-1, chosen[:, None]) - totals
+    return chosen.tolist(), picked[:, 0].tolist()
 
 
-def _choose(logits: Tensor, weights: Tensor, rows: list[SamplingSettings], allowed: list[Tensor | None]) -> Tensor:
+def _choose(
+    logits: Tensor, weights: Tensor, sums: Tensor, rows: list[SamplingSettings], allowed: list[Tensor | None]
+) -> Tensor:
+    """`weights`: eˡᵒᵍⁱᵗˢ up to a factor for each row; `sums`: of their blocks."""
     restricted = [place for place, mask in enumerate(allowed) if mask is not None]
     if restricted:
         masks = torch.stack([mask for mask in allowed if mask is not None])
         logits = logits.index_put((torch.tensor(restricted),), logits[restricted].masked_fill(~masks, float("-inf")))
-    cold = torch.tensor([row.temperature < COLDEST for row in rows])
-    if bool(cold.all()):
+    cold = [row.temperature < COLDEST for row in rows]
+    if all(cold):
         return logits.argmax(dim=-1)
+    given = weights
     if restricted or any(row.temperature != 1.0 for row in rows):
         temperatures = torch.tensor([1.0 if row.temperature < COLDEST else row.temperature for row in rows])
         weights = torch.softmax(logits / temperatures[:, None], dim=-1)
@@ -59,8 +64,8 @@ def _choose(logits: Tensor, weights: Tensor, rows: list[SamplingSettings], allow
     if nuclear:
         tops = torch.tensor([rows[place].top_p for place in nuclear])
         weights = weights.index_put((torch.tensor(nuclear),), _nucleus(weights[nuclear], tops))
-    drawn = _draw(weights, _uniform(rows))
-    return torch.where(cold, logits.argmax(dim=-1), drawn) if bool(cold.any()) else drawn
+    drawn = _draw(weights, sums if weights is given else _block_sums(weights), _uniform(rows))
+    return torch.where(torch.tensor(cold), logits.argmax(dim=-1), drawn) if any(cold) else drawn
 
 
 def _nucleus(weights: Tensor, tops: Tensor) -> Tensor:
@@ -79,9 +84,9 @@ def _uniform(rows: list[SamplingSettings]) -> Tensor:
     return numbers
 
 
-def _draw(weights: Tensor, uniform: Tensor) -> Tensor:
-    """Ids drawn in proportion to `weights` (B × V), by inverting their cumulative sums."""
-    sums = _block_sums(weights).double().cumsum(dim=-1)
+def _draw(weights: Tensor, sums: Tensor, uniform: Tensor) -> Tensor:
+    """Ids drawn in proportion to `weights` (B × V), whose blocks have these sums, by inverting the cumulative ones."""
+    sums = sums.cumsum(dim=-1, dtype=torch.float64)
     target = uniform[:, None] * sums[:, -1:]
     block = torch.searchsorted(sums, target, right=True).clamp_(max=sums.shape[-1] - 1)
     before = torch.where(block > 0, sums.gather(-1, (block - 1).clamp_(min=0)), 0.0)
