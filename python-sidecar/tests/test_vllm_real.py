@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,32 +60,6 @@ def _session(guard: int) -> list[int]:
     every = {int(entry.name): _stat(int(entry.name)) for entry in Path("/proc").glob("[0-9]*")}
     leaders = [pid for pid, fields in every.items() if fields and fields[1] == str(guard)]
     return [pid for pid, fields in every.items() if fields and int(fields[3]) in leaders]
-
-
-def test_a_seeded_request_kills_it_and_is_never_let_through(served: Served) -> None:
-    with pytest.raises(SidecarError) as refused:
-        served.chat(seed=3, temperature=1.0)
-    assert refused.value.param == "seed"
-    engine, before = served.engine, _serving(served)["restarts"]
-    assert isinstance(engine, VllmServing)
-    client = served.do(engine._supervisor.process()).client
-
-    async def past_us(number: int) -> None:
-        body = {"model": "base", "messages": [{"role": "user", "content": f"{number} hello there" * 150}],
-                "seed": number, "temperature": 1.0, "max_tokens": 200}  # fmt: skip
-        await client.post("/v1/chat/completions", json=body, timeout=60)
-
-    async def crash() -> None:
-        await asyncio.gather(*(past_us(number) for number in range(8)), return_exceptions=True)
-
-    with ThreadPoolExecutor() as pool:
-        plain = pool.submit(served.chat, "t@1", max_tokens=900, temperature=2.0, n=8)
-        served.do(crash())
-        with pytest.raises(SidecarError) as failed:
-            plain.result()
-    assert (failed.value.code, failed.value.http_status) == ("engine_failed", 503)
-    _restarts_after(served, before)
-    assert served.chat("t@1")["model"] == "t@1"
 
 
 def test_a_core_that_is_killed_ends_streams_with_an_error_and_comes_back(served: Served) -> None:
