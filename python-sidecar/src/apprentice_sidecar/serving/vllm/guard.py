@@ -16,10 +16,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+#: How long what was killed may take to be gone: gigabytes are given back first.
+_REAP_SECONDS = 10.0
 
 
 def note_of(folder: Path, guard: int) -> Path:
@@ -49,7 +53,8 @@ def end_left_overs(folder: Path) -> list[int]:
 
 
 def main(folder: Path, command: list[str]) -> int:
-    """Runs the command; its exit code, 128 + the signal where one ended it."""
+    """Runs the command and outlasts all that it started; its exit code, 128 + the signal where one ended it."""
+    _adopt_orphans()
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -70,8 +75,24 @@ def main(folder: Path, command: list[str]) -> int:
     code = child.wait()
     # The leader has ended by itself: what it started must not stay. Its group exists as long as a member does.
     _kill_group(child.pid)
+    _reap(_REAP_SECONDS)
     note.unlink(missing_ok=True)
     return code if code >= 0 else 128 - code
+
+
+def _adopt_orphans() -> None:
+    """Makes this process the parent of what the command leaves behind, so that it can tell when that is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _reap(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < until:
+            ended, _ = os.waitpid(-1, os.WNOHANG)
+            if not ended:
+                time.sleep(0.02)
 
 
 def _die_with_parent() -> None:
