@@ -55,3 +55,10 @@ def test_one_more_token_in_each_row_is_visible_at_its_place() -> None:
     store.commit_one_each(2)
     assert store.lengths == [3, 6, 0, 0]
     assert (store.mask == 0).sum(dim=-1).tolist() == [3, 6, 0, 0]
+
+
+def test_a_store_lies_on_the_default_device_whatever_that_is() -> None:
+    with torch.device("meta"):
+        store = KeyValueStore(SHAPES, torch.float32, 4)
+        store.ensure(FIRST_CAPACITY + 1)
+    assert {one.device.type for one in [*store.layers, store.mask]} == {"meta"}

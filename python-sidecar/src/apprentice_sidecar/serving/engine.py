@@ -53,12 +53,13 @@ class Engine:
     """Start it, submit sequences, run commands between decode steps, close it."""
 
     def __init__(self, base: BaseModel) -> None:
-        self._tree = ServingTree(base)
         self._device = base.device
+        with self._device:
+            self._tree = ServingTree(base)
+            self._batch = self._new_batch()
         self._wake = threading.Condition()
         self._waiting: deque[Sequence] = deque()
         self._commands: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._batch = self._new_batch()
         self._retired: set[str] = set()
         self._threads = ThreadChoice()
         self._open = True

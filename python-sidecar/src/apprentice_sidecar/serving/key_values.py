@@ -57,6 +57,7 @@ class KeyValueStore:
 
     `mask`: rows × capacity, 0 where a row has a token, −inf elsewhere. A row may borrow its first tokens from another
     one, which is for forwards that know of it (`runs`); whatever else is asked of it is answered as if it had them.
+    It lies on torch's default device, which the engine sets to that of the weights.
     """
 
     def __init__(self, shapes: list[LayerShape], dtype: torch.dtype, rows: int) -> None:
@@ -193,8 +194,10 @@ class KeyValueStore:
             layer[row, :, :, start : start + values.shape[2]] = values
 
     def _reserve(self) -> None:
+        # Only main memory can be reserved without being taken.
+        made = _mapped if torch.get_default_device().type == "cpu" else _zeros
         self.layers = [
-            _mapped((self._rows, 2, shape.heads, self.capacity, shape.width), self._dtype) for shape in self.shapes
+            made((self._rows, 2, shape.heads, self.capacity, shape.width), self._dtype) for shape in self.shapes
         ]
         # Views that every token needs, made once.
         self._halves = [(layer[:, 0], layer[:, 1]) for layer in self.layers]
@@ -202,6 +205,10 @@ class KeyValueStore:
         self.mask = torch.full((self._rows, self.capacity), float("-inf"), dtype=self._dtype)
         for row, count in enumerate(self.lengths):
             self.mask[row, :count] = 0.0
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return torch.zeros(shape, dtype=dtype)
 
 
 def _mapped(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
