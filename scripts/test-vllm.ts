@@ -16,7 +16,7 @@ conclude([
   await pytest(
     'Python, vLLM',
     environment.python,
-    ['tests/test_vllm_real.py', 'tests/test_serving_engines.py'],
+    ['tests/test_vllm_dialect.py', 'tests/test_serving_engines.py', 'tests/test_vllm_real.py'],
     {
       APPRENTICE_VLLM_PYTHON: vllm.python,
     },

@@ -1,9 +1,4 @@
-"""What a server in vLLM's dialect answers: one suite for the test server and for a real vLLM.
-
-APPRENTICE_VLLM_URL, APPRENTICE_VLLM_KEY and APPRENTICE_VLLM_ADAPTER (a PEFT folder) name a real one, started with
-`--enable-lora`, VLLM_ALLOW_RUNTIME_LORA_UPDATING, VLLM_SERVER_DEV_MODE and the served name `base`; what only the test
-server can do is then left out.
-"""
+"""What a server in vLLM's dialect answers: one suite for the test server and, where there is one, for a real vLLM."""
 
 from __future__ import annotations
 
@@ -21,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from apprentice_sidecar.base_model import load_base
+from test_serving_engines import MODEL, Served, needs_vllm, vllm_serving
 
 KEY = "k" * 32
 
@@ -87,13 +85,21 @@ def wait_until_ready(server: Server, seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    url = os.environ.get("APPRENTICE_VLLM_URL")
-    if url:
-        yield Server(url, os.environ["APPRENTICE_VLLM_KEY"], Path(os.environ["APPRENTICE_VLLM_ADAPTER"]))
-        return
-    with started(tmp_path_factory.mktemp("adapter")) as one:
+@contextmanager
+def real(folder: Path) -> Iterator[Server]:
+    """A real vLLM, started as the sidecar starts it."""
+    base = load_base(str(MODEL))
+    engine = vllm_serving(base, folder / "state")
+    served = Served(base, engine, folder)
+    settings = served.do(engine._supervisor.process()).settings
+    yield Server(f"http://127.0.0.1:{settings.port}", settings.api_key, served.step(1))
+    served.close()
+
+
+@pytest.fixture(scope="module", params=["test server", pytest.param("vllm", marks=needs_vllm)])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    start = real if request.param == "vllm" else started
+    with start(tmp_path_factory.mktemp("dialect")) as one:
         wait_until_ready(one)
         yield one
 
@@ -175,10 +181,6 @@ def test_pausing_is_told_and_ends(server: Server) -> None:
     server.chat()
 
 
-needs_test_server = pytest.mark.skipif("APPRENTICE_VLLM_URL" in os.environ, reason="a real vLLM does not misbehave")
-
-
-@needs_test_server
 def test_faults_happen_as_often_as_they_were_asked_for(tmp_path: Path) -> None:
     with started(tmp_path) as server:
         wait_until_ready(server)
@@ -193,7 +195,6 @@ def test_faults_happen_as_often_as_they_were_asked_for(tmp_path: Path) -> None:
         assert server.names() == {"base"}
 
 
-@needs_test_server
 def test_a_load_reaches_one_replica_only(tmp_path: Path) -> None:
     with started(tmp_path, "--replicas", "2") as server:
         wait_until_ready(server)
@@ -201,7 +202,6 @@ def test_a_load_reaches_one_replica_only(tmp_path: Path) -> None:
         assert sorted("t@1" in server.names() for _ in range(2)) == [False, True]
 
 
-@needs_test_server
 def test_a_slow_boot_answers_nobody_until_it_is_over(tmp_path: Path) -> None:
     began = time.monotonic()
     with started(tmp_path, "--boot-seconds", "1") as server:
