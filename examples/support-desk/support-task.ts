@@ -23,8 +23,8 @@ export function supportTask(framework: Framework): DemoTask<Ticket, Outcome> {
     concurrency: 32,
     training: {
       optimizer: { learningRate: 1e-3, gradientSteps: 4, betas: [0.9, 0.95] },
-      // Without it, the policy becomes certain of a wrong rule now and then, and no group shows it a better one.
-      loss: { entropyCoefficient: 0.03 },
+      // Without the two, the policy becomes certain of a wrong rule now and then, and no group shows it a better one.
+      loss: { entropyCoefficient: 0.03, klCoefficient: 0.05 },
       lora: { rank: 16, alpha: 32 },
     },
   };
