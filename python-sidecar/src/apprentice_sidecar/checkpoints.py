@@ -109,14 +109,14 @@ def read_adapter(folder: Path, *, expect_base_digest: str) -> AdapterCheckpoint:
         )
     manifest = read_manifest(folder)
     if manifest is None or manifest.get("format") != FORMAT or not isinstance(manifest.get("files"), dict):
-        raise _invalid(folder, f"its {MANIFEST} is missing or not of format {FORMAT}")
+        raise adapter_invalid(folder, f"its {MANIFEST} is missing or not of format {FORMAT}")
     if manifest.get("base_digest") != expect_base_digest:
-        raise _invalid(folder, "it was trained on another base model")
+        raise adapter_invalid(folder, "it was trained on another base model")
     contents = {name: _read_file(folder, name) for name in (CONFIG, ADAPTER, OPTIMIZER)}
     files = {name: _sha256(content) for name, content in contents.items()}
     if files != manifest["files"] or _digest_of(files) != manifest.get("digest"):
         changed = next((name for name in files if manifest["files"].get(name) != files[name]), MANIFEST)
-        raise _invalid(folder, f"{changed} does not match its digest")
+        raise adapter_invalid(folder, f"{changed} does not match its digest")
     config, tensors = _parse(folder, contents)
     return AdapterCheckpoint(folder, manifest, config, tensors)
 
@@ -137,17 +137,17 @@ def read_plain_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]
 def _parse(folder: Path, contents: Mapping[str, bytes]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     header = int.from_bytes(contents[ADAPTER][:8], "little")
     if header > MAX_HEADER_BYTES:
-        raise _invalid(folder, f"the header of {ADAPTER} claims {header} bytes")
+        raise adapter_invalid(folder, f"the header of {ADAPTER} claims {header} bytes")
     try:
         config: Any = json.loads(contents[CONFIG])
         tensors = load(contents[ADAPTER])
     except (ValueError, SafetensorError) as error:
-        raise _invalid(folder, f"it cannot be parsed: {error}") from error
+        raise adapter_invalid(folder, f"it cannot be parsed: {error}") from error
     if not isinstance(config, dict):
-        raise _invalid(folder, f"{CONFIG} is not an object")
+        raise adapter_invalid(folder, f"{CONFIG} is not an object")
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
-            raise _invalid(folder, f"the tensor {name} holds values that are not finite")
+            raise adapter_invalid(folder, f"the tensor {name} holds values that are not finite")
     return config, tensors  # pyright: ignore[reportUnknownVariableType] -- from JSON
 
 
@@ -155,12 +155,13 @@ def _read_file(folder: Path, name: str) -> bytes:
     try:
         descriptor = os.open(folder / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except OSError as error:
-        raise _invalid(folder, f"{name} cannot be opened: {error.strerror}") from error
+        raise adapter_invalid(folder, f"{name} cannot be opened: {error.strerror}") from error
     with os.fdopen(descriptor, "rb") as file:
         return file.read()
 
 
-def _invalid(folder: Path, why: str) -> SidecarError:
+def adapter_invalid(folder: Path, why: str) -> SidecarError:
+    """The refusal of an adapter that cannot be right."""
     return SidecarError(
         "adapter_invalid",
         f"The adapter in {folder} is refused: {why}.",

@@ -13,14 +13,14 @@ from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
 from ..base_model import BaseModel, fork_tree
-from ..checkpoints import AdapterCheckpoint, read_adapter
+from ..checkpoints import AdapterCheckpoint, adapter_invalid, read_adapter
 from ..marks import passing
 from .contract import PublishedAdapter
 from .forward import Forward, Piece, TransformersForward, layer_shapes
 from .key_values import KeyValueStore
 from .lean import LeanForward, fits
 from .lora import lean_adapter
-from .publishing import canary_of, compare_canary, published_before, refused
+from .publishing import canary_of, compare_canary, published_before
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,13 @@ class ServingTree:
         found = {name: tuple(value.shape) for name, value in checkpoint.tensors.items()}
         if expected != found:
             odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
-            raise refused(checkpoint.folder, f"the tensor {odd} does not fit the base model and its configuration")
+            raise adapter_invalid(
+                checkpoint.folder, f"the tensor {odd} does not fit the base model and its configuration"
+            )
         set_peft_model_state_dict(self._peft, checkpoint.tensors, adapter_name=key)
         loaded = self._state(key)
         if any(not torch.equal(loaded[name].cpu(), value) for name, value in checkpoint.tensors.items()):
-            raise refused(checkpoint.folder, "its tensors did not arrive in the model")
+            raise adapter_invalid(checkpoint.folder, "its tensors did not arrive in the model")
 
     def _state(self, key: str) -> dict[str, torch.Tensor]:
         return get_peft_model_state_dict(self._peft, adapter_name=key)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
-from ..checkpoints import AdapterCheckpoint
+from ..checkpoints import AdapterCheckpoint, adapter_invalid
 from ..errors import SidecarError
 from .contract import PublishedAdapter
 
@@ -37,7 +36,7 @@ def published_before(name: str, checkpoint: AdapterCheckpoint, known: A | None) 
         raise name_taken(name)
     manifest_name = f"{checkpoint.manifest.get('name')}@{checkpoint.manifest.get('step')}"
     if manifest_name != name:
-        raise refused(checkpoint.folder, f"its manifest says {manifest_name}, not {name}")
+        raise adapter_invalid(checkpoint.folder, f"its manifest says {manifest_name}, not {name}")
     return None
 
 
@@ -45,7 +44,7 @@ def canary_of(checkpoint: AdapterCheckpoint) -> Canary:
     """The canary of a checkpoint's manifest; raises SidecarError where there is none."""
     canary = checkpoint.manifest.get("canary")
     if not isinstance(canary, dict):
-        raise refused(checkpoint.folder, "its manifest has no canary")
+        raise adapter_invalid(checkpoint.folder, "its manifest has no canary")
     return Canary(canary["token_ids"], canary["first"], canary["logprobs"])
 
 
@@ -83,15 +82,4 @@ def name_taken(name: str) -> SidecarError:
         fix="A name is never used for other bytes: publish under the next step.",
         http_status=409,
         param="lora_name",
-    )
-
-
-def refused(folder: Path, why: str) -> SidecarError:
-    """The refusal of an adapter that cannot be right."""
-    return SidecarError(
-        "adapter_invalid",
-        f"The adapter in {folder} is refused: {why}.",
-        fix="Train the step again, or restore the folder from a copy; what is served stays as it is.",
-        http_status=422,
-        param="lora_path",
     )

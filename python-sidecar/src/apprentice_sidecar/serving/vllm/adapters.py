@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...base_model import BaseModel
-from ...checkpoints import AdapterCheckpoint, read_adapter
+from ...checkpoints import AdapterCheckpoint, adapter_invalid, read_adapter
 from ...errors import SidecarError
 from ...marks import passing
 from ..contract import PublishedAdapter, adapter_not_served, adapter_unloading, model_not_found
-from ..publishing import canary_of, compare_canary, name_taken, published_before, refused
+from ..publishing import canary_of, compare_canary, name_taken, published_before
 from .client import ask, engine_failed, told
 from .launch import BASE
 from .process import VllmProcess
@@ -133,7 +133,7 @@ class VllmAdapters:
         try:
             checkpoint = await asyncio.to_thread(read_adapter, known.folder, expect_base_digest=self._base.digest)
             if checkpoint.digest != known.digest:
-                raise refused(known.folder, "it is not what was published")
+                raise adapter_invalid(known.folder, "it is not what was published")
             async with self._one_at_a_time:
                 await self._load(process, name, checkpoint)
         except SidecarError as error:
@@ -186,7 +186,7 @@ class VllmAdapters:
             raise name_taken(name)
         if response.status_code == 409 or not await process.is_healthy():
             raise engine_failed(f"loading {name}: HTTP {response.status_code}")
-        raise refused(checkpoint.folder, f"vLLM does not load it: {response.text[:500]}")
+        raise adapter_invalid(checkpoint.folder, f"vLLM does not load it: {response.text[:500]}")
 
     async def _is_listed(self, process: VllmProcess, name: str) -> bool:
         listed = await told(process, "GET", "/v1/models", fresh_connection=True)
