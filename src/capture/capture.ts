@@ -37,8 +37,13 @@ export interface CallStart {
   readonly messages: () => readonly Message[];
   readonly tools: () => readonly unknown[];
   readonly parameters: () => Readonly<Record<string, unknown>>;
+  /** The results of tools that stand in the prompt and that no call before had; read when the record is built. */
+  readonly toolResults?: (() => readonly FoundToolResult[]) | undefined;
   readonly streamed: boolean;
 }
+
+/** A tool result as an adapter finds it. */
+export type FoundToolResult = Omit<ToolResult, 'kind' | 'index' | 'at'>;
 
 /**
  * What came back; every field that is known. `message` is built lazily as in CallStart. Fields may be undefined, because
@@ -57,13 +62,16 @@ export interface CallAnswer {
   };
 }
 
-/** A call in flight. `end` counts once; later calls are ignored. */
+/**
+ * A call in flight. `end` counts once; later calls are ignored. Answers are read when the record is built, off the hot
+ * path, and may throw: then the call is kept without one.
+ */
 export interface OpenCall {
   readonly id: string;
   firstToken(): void;
-  /** Replaces what a partial record would hold if nothing more came (streams). Cheap: a reference. */
-  partial(answer: CallAnswer): void;
-  end(outcome: CallOutcome, answer?: CallAnswer): void;
+  /** Where to read what a partial record holds if nothing more comes (streams). Once is enough. */
+  partial(read: () => CallAnswer): void;
+  end(outcome: CallOutcome, read?: () => CallAnswer): void;
 }
 
 export interface RunOptions {
@@ -88,7 +96,7 @@ export interface Run {
   readonly id: string;
   readonly policy: string | null;
   startCall(start: CallStart): OpenCall;
-  toolResult(result: Omit<ToolResult, 'kind' | 'index' | 'at'>): void;
+  toolResult(result: FoundToolResult): void;
   /** Raw tool-call arguments by tool call id, as sampled: the policy model replays them verbatim. */
   readonly rawArguments: Map<string, string>;
   metric(name: string, value: number): void;

@@ -30,14 +30,21 @@ export class Closing implements RunWatcher {
   /** The agent's promise is fulfilled. Most agents have awaited their calls by then. */
   fulfilled(result: unknown): void {
     this.#settled = true;
-    if (this.#run.looksComplete && !mayStillStream(result)) this.#closeSoon();
-    else this.#closeLater();
+    const run = this.#run;
+    const last = run.lastCall;
+    // Looking into answers and results takes time, which the user's call would be held up by.
+    this.#options.soon(() => {
+      if (run.lastCall === last && run.looksComplete && !mayStillStream(result)) this.#close();
+      else this.#closeLater();
+    });
   }
 
   failed(error: unknown): void {
     this.#settled = true;
     this.#outcome = { status: 'failed', error: describe(error) };
-    this.#closeSoon();
+    this.#options.soon(() => {
+      this.#close();
+    });
   }
 
   /** A call has ended. */
@@ -48,12 +55,6 @@ export class Closing implements RunWatcher {
   /** The run is finished; a timer that is left behind would hold all of it in memory for as long. */
   finished(): void {
     clearTimeout(this.#timer);
-  }
-
-  #closeSoon(): void {
-    this.#options.soon(() => {
-      this.#close();
-    });
   }
 
   #closeLater(): void {

@@ -1,4 +1,4 @@
-import type { StreamEnd } from './stream-tap.ts';
+import type { StreamEnd } from './tap-callbacks.ts';
 import type { CallOutcome } from '../trajectory/records.ts';
 
 /** What an error means for the record: an abort by the caller is no failure of the model. */

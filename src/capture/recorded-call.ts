@@ -2,7 +2,7 @@
 import type { Endpoint, ServedIdentity } from '../backends/backend.ts';
 import type { CallOutcome } from '../trajectory/records.ts';
 import type { CallAnswer, CallStart, OpenCall } from './capture.ts';
-import { noteAttempt, retryOf, type Prompt } from './retries.ts';
+import { noteFailure, retryOf, type Prompt } from './retries.ts';
 import type { Route } from './route.ts';
 import type { ActiveRun } from './run.ts';
 
@@ -42,6 +42,7 @@ export class RecordedCall {
       messages: start.messages,
       tools: start.tools,
       parameters: start.parameters,
+      toolResults: start.toolResults,
       streamed: start.streamed,
       policy: answerer.kind === 'policy' ? answerer.route.policy : null,
       propensity: run.route.propensity,
@@ -66,16 +67,17 @@ export class RecordedCall {
     this.#open.firstToken();
   }
 
-  /** What the record holds should nothing more come. Cheap: a reference. */
-  partial(known: CallAnswer): void {
-    this.#open.partial(known);
+  /** Where to read what the record holds should nothing more come. */
+  partial(read: () => CallAnswer): void {
+    this.#open.partial(read);
   }
 
-  end(outcome: CallOutcome, known?: CallAnswer): void {
+  /** `read` gives the answer, when the record is built. */
+  end(outcome: CallOutcome, read?: () => CallAnswer): void {
     if (this.#ended) return;
     this.#ended = true;
     const { run, prompt } = this.#start;
-    noteAttempt(run, prompt, this.#open.id, outcome);
-    this.#open.end(outcome, known);
+    if (outcome.status === 'error') noteFailure(run, prompt, this.#open.id);
+    this.#open.end(outcome, read);
   }
 }

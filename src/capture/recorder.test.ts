@@ -103,7 +103,10 @@ describe('Recorder', () => {
     const { recorder, finished } = setUp(50);
     let goOn: (() => void) | undefined;
     await recorder.run({}, async () => {
-      recorder.current()?.startCall(call).end(ended, answer);
+      recorder
+        .current()
+        ?.startCall(call)
+        .end(ended, () => answer);
       setTimeout(() => goOn?.(), 10);
       goOn = () => recorder.current()?.startCall(call).end(ended);
       await Promise.resolve();
@@ -160,7 +163,7 @@ describe('Recorder', () => {
   it('records what is known of a call that never ended', () => {
     const { recorder, finished } = setUp();
     const run = recorder.startRun();
-    run.startCall(call).partial({ message: () => ({ role: 'assistant', content: 'so far' }) });
+    run.startCall(call).partial(() => ({ message: () => ({ role: 'assistant', content: 'so far' }) }));
     recorder.finishAll();
     expect(finished[0]?.events[0]).toMatchObject({
       outcome: { status: 'abandoned' },
@@ -174,12 +177,14 @@ describe('Recorder', () => {
     const broken = () => {
       throw new Error('cannot be read');
     };
-    run.startCall({ ...call, messages: broken }).end({ status: 'ok' }, { message: broken });
+    run.startCall({ ...call, messages: broken }).end({ status: 'ok' }, () => ({ message: broken }));
+    run.startCall(call).end({ status: 'ok' }, broken);
     run.finish();
     expect(finished[0]?.events[0]).toMatchObject({ request: { messages: [] }, response: { message: null } });
     expect(faults.counts()).toEqual({
       'reading the messages of a call': 1,
       'reading the answer of a call': 1,
+      'reading an answer': 1,
     });
   });
 

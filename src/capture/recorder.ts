@@ -28,7 +28,7 @@ export interface RecorderOptions {
   readonly abandonAfterMs?: number;
   readonly now?: () => number;
   /** Default: UUID version 7 (RFC 9562): ids in the order of time are appended to an index instead of spread over it. */
-  readonly newId?: () => string;
+  readonly newId?: (startedAt: number) => string;
 }
 
 /** How long a run that nothing bounds stays open. */

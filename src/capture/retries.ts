@@ -1,6 +1,5 @@
 /** Links an attempt to the failed one before it. The frameworks' retries are calls of their own, with the same prompt. */
 import { isDeepStrictEqual } from 'node:util';
-import type { CallOutcome } from '../trajectory/records.ts';
 import type { ActiveRun } from './run.ts';
 
 interface Failure {
@@ -24,8 +23,7 @@ export function retryOf(run: ActiveRun, prompt: Prompt): string | undefined {
 }
 
 /** Remembers an attempt that failed. */
-export function noteAttempt(run: ActiveRun, prompt: Prompt, callId: string, outcome: CallOutcome): void {
-  if (outcome.status !== 'error') return;
+export function noteFailure(run: ActiveRun, prompt: Prompt, callId: string): void {
   const failure = { callId, prompt };
   const pending = failures.get(run);
   if (pending === undefined) failures.set(run, [failure]);

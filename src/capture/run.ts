@@ -7,7 +7,6 @@ import {
   recordVersion,
   type CallOutcome,
   type ModelCall,
-  type ToolResult,
   type Trajectory,
   type TrajectoryEvent,
 } from '../trajectory/records.ts';
@@ -15,6 +14,7 @@ import type { PriceBook } from '../pricing/price-book.ts';
 import type {
   CallAnswer,
   CallStart,
+  FoundToolResult,
   OpenCall,
   Run,
   RunOptions,
@@ -32,7 +32,8 @@ export interface RunSettings {
   readonly name: string;
   readonly faults: FaultCounter;
   readonly now: () => number;
-  readonly newId: () => string;
+  /** Given the milliseconds since the epoch at which the run began. */
+  readonly newId: (startedAt: number) => string;
   readonly prices: PriceBook | undefined;
   readonly sideCall: SideCallRule | undefined;
   /** Comes once for each run, with the finished trajectory. */
@@ -44,7 +45,7 @@ export interface RunParts {
   readonly route: Route;
   readonly options: RunOptions;
   /** The run inside which this one begins. */
-  readonly parent: { readonly id: string; readonly lastCallId: string | undefined } | undefined;
+  readonly parent: Pick<ActiveRun, 'id' | 'lastCall'> | undefined;
 }
 
 /** Decides when a run is over that its owner does not finish. */
@@ -56,37 +57,53 @@ export interface RunWatcher {
 }
 
 const nothingKnown: CallAnswer = {};
+const readNothing = (): CallAnswer => nothingKnown;
 
 /** A call on its way into the record. */
 class CallDraft implements OpenCall {
-  readonly id: string;
   readonly start: CallStart;
   readonly startedAt: number;
   readonly sideCall = inSideCalls();
   firstTokenAt: number | undefined;
-  known = nothingKnown;
   endedAt: number | undefined;
   outcome: CallOutcome | undefined;
+  readonly #place: number;
   readonly #run: ActiveRun;
+  #read = readNothing;
+  #known: CallAnswer | undefined;
 
-  constructor(id: string, start: CallStart, run: ActiveRun) {
-    this.id = id;
+  /** `place`: how many drafts the run had before. */
+  constructor(place: number, start: CallStart, run: ActiveRun) {
     this.start = start;
     this.startedAt = run.now();
+    this.#place = place;
     this.#run = run;
+  }
+
+  /** Made of the run's id: unique, cheaper than a random one, and feedback on a call finds its trajectory by it. */
+  get id(): string {
+    return `${this.#run.id}.${String(this.#place)}`;
+  }
+
+  /** The answer, read once the call has ended; before, as far as it has come. */
+  get known(): CallAnswer {
+    if (this.#known !== undefined) return this.#known;
+    const known = this.#run.guard('reading an answer', this.#read, nothingKnown);
+    if (this.outcome !== undefined) this.#known = known;
+    return known;
   }
 
   firstToken(): void {
     this.firstTokenAt ??= this.#run.now();
   }
 
-  partial(answer: CallAnswer): void {
-    if (this.outcome === undefined) this.known = answer;
+  partial(read: () => CallAnswer): void {
+    if (this.outcome === undefined) this.#read = read;
   }
 
-  end(outcome: CallOutcome, answer = nothingKnown): void {
+  end(outcome: CallOutcome, read = readNothing): void {
     if (this.outcome !== undefined) return;
-    this.known = answer;
+    this.#read = read;
     this.outcome = outcome;
     this.endedAt = this.#run.now();
     this.#run.callEnded();
@@ -95,14 +112,13 @@ class CallDraft implements OpenCall {
 
 /** The result of a tool, by reference. */
 interface ToolDraft {
-  readonly result: Omit<ToolResult, 'kind' | 'index' | 'at'>;
+  readonly result: FoundToolResult;
   readonly at: number;
 }
 
 type Draft = CallDraft | ToolDraft;
 
 export class ActiveRun implements Run {
-  readonly id: string;
   readonly route: Route;
   readonly rawArguments = new Map<string, string>();
   readonly parentId: string | undefined;
@@ -117,6 +133,7 @@ export class ActiveRun implements Run {
   #open = 0;
   #lastOpened: CallDraft | undefined;
   #finished: Trajectory | undefined;
+  #id: string | undefined;
 
   // Field by field: copying objects, or parts of them, is slow, and this is inside the user's call.
   constructor(parts: RunParts) {
@@ -126,9 +143,13 @@ export class ActiveRun implements Run {
     this.route = parts.route;
     // The ids alone: a chain of runs, each begun inside the one before, must not stay in memory.
     this.parentId = parent?.id;
-    this.#parentCallId = parent?.lastCallId;
-    this.id = settings.newId();
+    this.#parentCallId = parent?.lastCall?.id;
     this.#startedAt = settings.now();
+  }
+
+  /** Made when somebody asks for it, nearly always after the user's call: random digits take time. */
+  get id(): string {
+    return (this.#id ??= this.#settings.newId(this.#startedAt));
   }
 
   /** Hands the decision when the run is over to `watcher`. */
@@ -149,9 +170,9 @@ export class ActiveRun implements Run {
     return this.#finished !== undefined;
   }
 
-  /** Id of the call that was started last: the parent of runs that its tools start. */
-  get lastCallId(): string | undefined {
-    return this.#lastOpened?.id;
+  /** The call that was started last: the parent of runs that its tools start. */
+  get lastCall(): OpenCall | undefined {
+    return this.#lastOpened;
   }
 
   /** When the run, or its latest call, began or ended, milliseconds since the epoch. */
@@ -172,9 +193,7 @@ export class ActiveRun implements Run {
   }
 
   startCall(start: CallStart): OpenCall {
-    // Made of the run's id: unique, cheaper than a random one, and feedback on a call finds its trajectory by it.
-    const id = `${this.id}.${String(this.#drafts.length)}`;
-    const draft = new CallDraft(id, start, this);
+    const draft = new CallDraft(this.#drafts.length, start, this);
     this.#drafts.push(draft);
     this.#open += 1;
     this.#lastOpened = draft;
@@ -192,11 +211,15 @@ export class ActiveRun implements Run {
     this.#watcher?.idle();
   }
 
-  toolResult(result: Omit<ToolResult, 'kind' | 'index' | 'at'>): void {
-    // The same result comes back with every later prompt of the run.
-    if (this.#toolResults.has(result.toolCallId)) return;
-    this.#toolResults.add(result.toolCallId);
-    this.#drafts.push({ result, at: this.now() });
+  toolResult(result: FoundToolResult): void {
+    if (this.#isNew(result)) this.#drafts.push({ result, at: this.now() });
+  }
+
+  /** The same result comes back with every later prompt of the run. */
+  #isNew({ toolCallId }: FoundToolResult): boolean {
+    if (this.#toolResults.has(toolCallId)) return false;
+    this.#toolResults.add(toolCallId);
+    return true;
   }
 
   /** Remembers tool-call arguments as the model wrote them, so that the next prompt can have them verbatim. */
@@ -227,11 +250,16 @@ export class ActiveRun implements Run {
     const { project, name, onFinished } = this.#settings;
     const { route, parentId } = this;
     const parentCallId = this.#parentCallId;
-    const events = this.#drafts.map((draft, index): TrajectoryEvent =>
-      draft instanceof CallDraft
-        ? this.#toModelCall(draft, index)
-        : { kind: 'tool-result', at: draft.at, ...draft.result, index },
-    );
+    const events: TrajectoryEvent[] = [];
+    for (const draft of this.#drafts) {
+      if (!(draft instanceof CallDraft)) {
+        events.push({ kind: 'tool-result', at: draft.at, ...draft.result, index: events.length });
+        continue;
+      }
+      for (const result of this.#toolResultsOf(draft))
+        events.push({ kind: 'tool-result', at: draft.startedAt, ...result, index: events.length });
+      events.push(this.#toModelCall(draft, events.length));
+    }
     const trajectory: Trajectory = {
       recordVersion,
       id: this.id as TrajectoryId,
@@ -268,6 +296,13 @@ export class ActiveRun implements Run {
       undefined,
     );
     return trajectory;
+  }
+
+  /** Those that no call before had. */
+  #toolResultsOf({ start }: CallDraft): FoundToolResult[] {
+    const { toolResults } = start;
+    if (toolResults === undefined) return [];
+    return this.guard('recording tool results', toolResults, []).filter((result) => this.#isNew(result));
   }
 
   #toModelCall(draft: CallDraft, index: number): ModelCall {

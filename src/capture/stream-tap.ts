@@ -1,55 +1,76 @@
-/** How a stream came to its end. */
-export type StreamEnd =
-  | { readonly type: 'done' }
-  | { readonly type: 'cancelled'; readonly reason: unknown }
-  | { readonly type: 'error'; readonly error: unknown };
-
-export interface TapCallbacks<T> {
-  /** Sees each part before the reader gets it. Must not throw. */
-  readonly part: (part: T) => void;
-  /** Comes once. Must not throw. */
-  readonly end: (end: StreamEnd) => void;
-}
+/** Watching a stream without changing it. */
+import { pump } from './stream-pump.ts';
+import type { TapCallbacks } from './tap-callbacks.ts';
 
 /**
- * The same stream, observed. Pulls only when its reader pulls (no buffer of its own), so back-pressure, timing, errors
+ * The same stream, observed. Reads only when its reader asks (no buffer of its own), so back-pressure, timing, errors
  * and cancellation pass through unchanged; unlike a TransformStream it tells a cancel from an error.
- *
- * @param Class the class of the result, for frameworks with a stream class of their own
  */
-export function tapStream<T>(
+export function tapStream<T>(source: ReadableStream<T>, callbacks: TapCallbacks<T>): ReadableStream<T> {
+  const reader = source.getReader();
+  return new TappedStream(reader, callbacks);
+}
+
+/** As `tapStream`, as a stream of the class of a framework. */
+export function tapStreamAs<T>(
+  Class: new (source: UnderlyingDefaultSource<T>, strategy: QueuingStrategy<T>) => ReadableStream<T>,
   source: ReadableStream<T>,
   callbacks: TapCallbacks<T>,
-  Class: new (
-    source: UnderlyingDefaultSource<T>,
-    strategy: QueuingStrategy<T>,
-  ) => ReadableStream<T> = ReadableStream,
 ): ReadableStream<T> {
-  const reader = source.getReader();
-  return new Class(
-    {
-      // Promise callbacks instead of an async function: this runs for each part of each stream.
-      pull: (controller) =>
-        reader.read().then(
-          (next) => {
-            if (next.done) {
-              callbacks.end({ type: 'done' });
-              controller.close();
-              return;
-            }
-            callbacks.part(next.value);
-            controller.enqueue(next.value);
-          },
-          (error: unknown) => {
-            callbacks.end({ type: 'error', error });
-            controller.error(error);
-          },
-        ),
-      cancel(reason: unknown) {
-        callbacks.end({ type: 'cancelled', reason });
-        return reader.cancel(reason);
-      },
+  return new Class(tappedSource(source.getReader(), callbacks), unbuffered);
+}
+
+const unbuffered = { highWaterMark: 0 };
+
+/** Goes around itself where it is piped into a transform, as the AI SDK does first thing: a stream less on the way. */
+class TappedStream<T> extends ReadableStream<T> {
+  readonly #source: ReadableStreamDefaultReader<T>;
+  readonly #callbacks: TapCallbacks<T>;
+
+  constructor(source: ReadableStreamDefaultReader<T>, callbacks: TapCallbacks<T>) {
+    super(tappedSource(source, callbacks), unbuffered);
+    this.#source = source;
+    this.#callbacks = callbacks;
+  }
+
+  override pipeThrough<U>(
+    transform: ReadableWritablePair<U, T>,
+    options?: StreamPipeOptions,
+  ): ReadableStream<U> {
+    const { writable, readable } = transform;
+    const isPlain = options === undefined && writable instanceof WritableStream;
+    if (!isPlain || this.locked || writable.locked) return super.pipeThrough(transform, options);
+    this.getReader(); // locked from now on, as a stream is that is piped
+    pump(this.#source, writable, this.#callbacks);
+    return readable;
+  }
+}
+
+function tappedSource<T>(
+  source: ReadableStreamDefaultReader<T>,
+  { part, end }: TapCallbacks<T>,
+): UnderlyingDefaultSource<T> {
+  return {
+    // Promise callbacks instead of an async function: this runs for each part of each stream.
+    pull: (controller) =>
+      source.read().then(
+        (next) => {
+          if (next.done) {
+            end({ type: 'done' });
+            controller.close();
+            return;
+          }
+          part(next.value);
+          controller.enqueue(next.value);
+        },
+        (error: unknown) => {
+          end({ type: 'error', error });
+          controller.error(error);
+        },
+      ),
+    cancel(reason: unknown) {
+      end({ type: 'cancelled', reason });
+      return source.cancel(reason);
     },
-    { highWaterMark: 0 },
-  );
+  };
 }

@@ -19,10 +19,11 @@ let prefix = '';
 
 /**
  * A UUID of version 7 (RFC 9562): in the order of time, so that an index grows at its end. Made here, because packages
- * take many times as long, and it is made inside the user's call.
+ * take many times as long.
+ *
+ * @param now milliseconds since the epoch
  */
-export function timeOrderedId(): string {
-  const now = Date.now();
+export function timeOrderedId(now = Date.now()): string {
   if (now !== millisecond) {
     millisecond = now;
     const time = now.toString(16).padStart(12, '0');

@@ -3,10 +3,12 @@ import type { CallAnswer } from '../../capture/capture.ts';
 import { errorOutcome } from '../../capture/outcome.ts';
 import { RecordedCall } from '../../capture/recorded-call.ts';
 import type { ActiveRun } from '../../capture/run.ts';
-import { tapStream, type StreamEnd } from '../../capture/stream-tap.ts';
+import { tapStream } from '../../capture/stream-tap.ts';
+import type { StreamEnd } from '../../capture/tap-callbacks.ts';
 import { answerMessage, toMessages, toTools } from './messages.ts';
 import { givenParameters } from './parameters.ts';
 import { SeenParts } from './seen-parts.ts';
+import { newToolResults } from './tool-results.ts';
 import {
   finishReasonText,
   usageCounts,
@@ -31,7 +33,8 @@ export async function generateByIncumbent(call: IncumbentCall): Promise<Generate
   const recorded = begin(call, false);
   try {
     const result = await model.doGenerate(options);
-    recorded.end({ status: 'ok' }, resultRecord(call, result));
+    if (call.fallback) keepNow(call.run, result.content);
+    recorded.end({ status: 'ok' }, () => resultRecord(call, result));
     return result;
   } catch (error) {
     recorded.end(errorOutcome(error, options.abortSignal));
@@ -51,9 +54,11 @@ export async function streamByIncumbent(call: IncumbentCall): Promise<StreamResu
     throw error;
   }
   const seen = new SeenParts();
-  recorded.partial({ message: () => answerMessage(seen.content) });
+  const read = (): CallAnswer => streamRecord(call, seen);
+  recorded.partial(read);
   const finish = (how: StreamEnd): void => {
-    recorded.end(seen.outcome(how, options.abortSignal), streamRecord(call, seen));
+    if (call.fallback) keepNow(call.run, seen.content);
+    recorded.end(seen.outcome(how, options.abortSignal), read);
   };
   let begun = false;
   const stream = tapStream(result.stream, {
@@ -84,25 +89,20 @@ function begin({ run, model, options, fallback }: IncumbentCall, streamed: boole
     messages: () => toMessages(options.prompt, run.rawArguments),
     tools: () => toTools(options.tools),
     parameters: () => givenParameters(options),
+    toolResults: () => newToolResults(options.prompt, run.rawArguments),
     streamed,
   });
 }
 
 function resultRecord({ run }: IncumbentCall, result: GenerateResult): CallAnswer {
   const { content, finishReason, usage, response } = result;
-  return run.guard('reading an answer', () => record(run, content, finishReason, usage, response), {});
+  return record(run, content, finishReason, usage, response);
 }
 
 function streamRecord({ run }: IncumbentCall, seen: SeenParts): CallAnswer {
   const { content, finish, metadata } = seen;
-  return run.guard<CallAnswer>(
-    'reading a stream',
-    () => {
-      const response = { ...pick(metadata, 'id'), ...pick(metadata, 'modelId') };
-      return record(run, content, finish?.['finishReason'], finish?.['usage'], response);
-    },
-    {},
-  );
+  const response = { ...pick(metadata, 'id'), ...pick(metadata, 'modelId') };
+  return record(run, content, finish?.['finishReason'], finish?.['usage'], response);
 }
 
 function record(
@@ -112,11 +112,8 @@ function record(
   usage: unknown,
   response: GenerateResult['response'],
 ): CallAnswer {
-  for (const part of content) {
-    const { toolCallId, input } = part;
-    if (part.type === 'tool-call' && typeof input === 'string')
-      run.rawArguments.set(String(toolCallId), input);
-  }
+  // Calls are read in their order, so that those after this one find the arguments.
+  keepArguments(run, content);
   return {
     message: () => answerMessage(content),
     usage: usageCounts(usage),
@@ -124,6 +121,23 @@ function record(
     respondedModel: response?.modelId,
     finishReason: finishReasonText(finish),
   };
+}
+
+/** For the messages of later calls, which hold the arguments as they were written. */
+function keepArguments(run: ActiveRun, content: readonly Part[]): void {
+  for (const { type, toolCallId, input } of content)
+    if (type === 'tool-call' && typeof input === 'string') run.rawArguments.set(String(toolCallId), input);
+}
+
+/** As a policy may answer the very next call. */
+function keepNow(run: ActiveRun, content: readonly Part[]): void {
+  run.guard(
+    'keeping tool arguments',
+    () => {
+      keepArguments(run, content);
+    },
+    undefined,
+  );
 }
 
 function pick<K extends string>(part: Part | undefined, key: K): Partial<Record<K, string>> {

@@ -68,19 +68,6 @@ function messageOf(parts: readonly (Part | PromptPart)[], raw: RawArguments): Me
   return message;
 }
 
-/** The tool results that no model has seen yet: those after the last answer. Older ones are not even looked at. */
-export function newToolResults(prompt: readonly PromptMessage[]): PromptPart[] {
-  const found: PromptPart[] = [];
-  let at = prompt.length;
-  while (at > 0 && prompt[at - 1]?.role !== 'assistant') at -= 1;
-  for (; at < prompt.length; at += 1) {
-    const message = prompt[at];
-    if (message?.role !== 'tool' || typeof message.content === 'string') continue;
-    for (const part of message.content) if (part.type === 'tool-result') found.push(part);
-  }
-  return found;
-}
-
 /** What a tool gave back, as text for the model. */
 export function outputText(output: ToolOutput | undefined): string {
   if (output === undefined) return '';

@@ -2,9 +2,7 @@
 import { answer, isAnswering } from '../../capture/answering.ts';
 import type { Recorder } from '../../capture/recorder.ts';
 import type { ActiveRun } from '../../capture/run.ts';
-import type { ToolResult } from '../../trajectory/records.ts';
 import { generateByIncumbent, streamByIncumbent } from './incumbent.ts';
-import { newToolResults, outputText } from './messages.ts';
 import { generateByPolicy, streamByPolicy, type PolicyCall } from './policy/call.ts';
 import type {
   CallOptions,
@@ -59,7 +57,7 @@ export class ModelCalls {
   #answer<T>(options: CallOptions, ways: Ways<T>): Promise<T> {
     // A model wrapped twice, with middleware between, is recorded once.
     if (isAnswering(options.prompt)) return Promise.resolve(ways.bare());
-    const run = this.#begin(options);
+    const run = this.#run();
     if (run === undefined) return Promise.resolve(ways.bare());
     return answer(options.prompt, () =>
       run.route.kind === 'incumbent'
@@ -84,39 +82,13 @@ export class ModelCalls {
   }
 
   /** The run that this call belongs to; undefined where recording itself fails: the call then goes its way alone. */
-  #begin(options: CallOptions): ActiveRun | undefined {
+  #run(): ActiveRun | undefined {
     const recorder = this.#recorder;
-    const run = recorder.faults.guard(
+    return recorder.faults.guard(
       'opening a run',
       () => recorder.current() ?? recorder.startLoneRun(),
       undefined,
     );
-    if (run !== undefined) {
-      run.guard(
-        'recording tool results',
-        () => {
-          noteToolResults(run, options);
-        },
-        undefined,
-      );
-    }
-    return run;
-  }
-}
-
-/** The results of tools stand in the prompt of the next call. */
-function noteToolResults(run: ActiveRun, options: CallOptions): void {
-  for (const { toolCallId = '', toolName = '', output } of newToolResults(options.prompt)) {
-    const failed = output?.type.startsWith('error') === true || output?.type === 'execution-denied';
-    const input = run.rawArguments.get(toolCallId);
-    run.toolResult({
-      toolCallId,
-      toolName,
-      ...(input === undefined ? {} : { input }),
-      output: output?.type === 'json' ? (output.value as ToolResult['output']) : outputText(output),
-      effect: 'unknown',
-      ...(failed ? { error: outputText(output) } : {}),
-    });
   }
 }
 

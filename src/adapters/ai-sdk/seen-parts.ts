@@ -1,6 +1,6 @@
 /** What the parts of a stream have said so far. Holds the text, not the parts: there is one for each few letters. */
 import { errorOutcome, streamOutcome } from '../../capture/outcome.ts';
-import type { StreamEnd } from '../../capture/stream-tap.ts';
+import type { StreamEnd } from '../../capture/tap-callbacks.ts';
 import type { CallOutcome } from '../../trajectory/records.ts';
 import type { Part } from './specification.ts';
 

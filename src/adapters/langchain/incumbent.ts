@@ -3,7 +3,7 @@ import type { CallAnswer } from '../../capture/capture.ts';
 import { errorOutcome, streamOutcome } from '../../capture/outcome.ts';
 import { RecordedCall } from '../../capture/recorded-call.ts';
 import type { ActiveRun } from '../../capture/run.ts';
-import type { StreamEnd } from '../../capture/stream-tap.ts';
+import type { StreamEnd } from '../../capture/tap-callbacks.ts';
 import type { CallOutcome } from '../../trajectory/records.ts';
 import { describeModel, givenParameters, givenTools } from './description.ts';
 import { inputMessages, toMessages } from './messages.ts';
@@ -48,7 +48,7 @@ export class IncumbentRecord {
 
   /** What a partial record would hold: read when it is needed. */
   partial(answer: () => CallAnswer): void {
-    this.#recorded.partial({ message: () => answer().message?.() ?? null });
+    this.#recorded.partial(answer);
   }
 
   ok(answer: () => CallAnswer): void {
@@ -67,7 +67,9 @@ export class IncumbentRecord {
   }
 
   #end(outcome: CallOutcome, answer: () => CallAnswer): void {
-    this.#recorded.end(outcome, this.#call.run.guard<CallAnswer>('reading an answer', answer, {}));
+    // Read at once: what tools the run awaits decides how long it stays open.
+    const known = this.#call.run.guard<CallAnswer>('reading an answer', answer, {});
+    this.#recorded.end(outcome, () => known);
   }
 }
 

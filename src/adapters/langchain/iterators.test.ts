@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { StreamEnd } from '../../capture/stream-tap.ts';
+import type { StreamEnd } from '../../capture/tap-callbacks.ts';
 import { lateIterator, scopedIterator, tapIterator } from './iterators.ts';
 
 async function* count(to: number, onEnd: () => void = () => undefined) {

@@ -1,5 +1,5 @@
 /** Async iterators that are watched, moved into a scope, or opened late, at one promise a step. */
-import type { StreamEnd, TapCallbacks } from '../../capture/stream-tap.ts';
+import type { StreamEnd, TapCallbacks } from '../../capture/tap-callbacks.ts';
 
 /** The same iterator, observed. */
 export function tapIterator<T>(source: AsyncIterator<T>, callbacks: TapCallbacks<T>): AsyncGenerator<T> {

@@ -4,7 +4,7 @@ import type { CallAnswer } from '../../capture/capture.ts';
 import type { PolicyRoute } from '../../capture/recorded-call.ts';
 import type { Recorder } from '../../capture/recorder.ts';
 import type { ActiveRun } from '../../capture/run.ts';
-import { tapStream } from '../../capture/stream-tap.ts';
+import { tapStreamAs } from '../../capture/stream-tap.ts';
 import { chunkedAnswer, eventAnswer, wholeAnswer } from './answers.ts';
 import { IncumbentRecord, signalOf } from './incumbent.ts';
 import { inputMessages } from './messages.ts';
@@ -106,7 +106,7 @@ export class ModelCalls {
       if (record === undefined) return stream;
       // LangChain's own class of streams, whichever copy of it.
       const Class = stream.constructor as typeof ReadableStream<MessageLike>;
-      return tapStream(stream, watch(record, run, chunkedAnswer), Class);
+      return tapStreamAs(Class, stream, watch(record, run, chunkedAnswer));
     } catch (error) {
       record?.failed(error);
       throw error;

@@ -2,7 +2,7 @@
 import type { CallOutcome } from '../../trajectory/records.ts';
 import { RecordedCall, type Answerer } from '../recorded-call.ts';
 import type { ActiveRun } from '../run.ts';
-import type { StreamEnd } from '../stream-tap.ts';
+import type { StreamEnd } from '../tap-callbacks.ts';
 import { errorOutcome } from '../outcome.ts';
 import type { AnswerCollector } from './answer.ts';
 import { keptMessages, newToolResults } from './messages.ts';

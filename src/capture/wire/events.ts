@@ -1,6 +1,7 @@
 /** Server-sent events off the wire, one by one; nothing is read ahead of who asks. */
 import { createParser } from 'eventsource-parser';
-import { tapStream, type StreamEnd } from '../stream-tap.ts';
+import { tapStream } from '../stream-tap.ts';
+import type { StreamEnd } from '../tap-callbacks.ts';
 
 /** The data of the event that ends OpenAI's streams. */
 export const endMark = '[DONE]';

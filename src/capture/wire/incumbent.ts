@@ -78,7 +78,7 @@ function recordWhole({ run }: WireCall, recorded: RecordedCall, text: string): v
     },
     undefined,
   );
-  recorded.end({ status: 'ok' }, collected.record());
+  recorded.end({ status: 'ok' }, () => collected.record());
 }
 
 function tapped(
@@ -91,19 +91,19 @@ function tapped(
   const take = (data: string): void => {
     if (data === endMark) {
       run.keepRawArguments(collected.toolCalls.values());
-      recorded.end({ status: 'ok' }, collected.record());
+      recorded.end({ status: 'ok' }, () => collected.record());
       return;
     }
     const parsed = parseJson(data);
     const message = reportedError(parsed);
     if (message !== undefined) {
       collected.fail();
-      recorded.end({ status: 'error', error: { name: 'Error', message } }, collected.record());
+      recorded.end({ status: 'error', error: { name: 'Error', message } }, () => collected.record());
       return;
     }
     recorded.firstToken();
     collected.push(chunk.parse(parsed));
-    recorded.partial(collected.record());
+    recorded.partial(() => collected.record());
   };
   return tapEvents(body, {
     data: (data) => {
@@ -117,7 +117,7 @@ function tapped(
     },
     end: (end) => {
       run.keepRawArguments(collected.toolCalls.values());
-      recorded.end(streamEndOutcome(end, collected, signal), collected.record());
+      recorded.end(streamEndOutcome(end, collected, signal), () => collected.record());
     },
   });
 }

@@ -33,7 +33,7 @@ export async function answerByPolicy(call: WireCall, route: PolicyRoute): Promis
     const answer = { call, recorded, collected, response };
     return body.stream === true ? await streamed(answer) : await whole(answer);
   } catch (error) {
-    recorded.end(errorOutcome(error, signal), collected.record());
+    recorded.end(errorOutcome(error, signal), () => collected.record());
     throw error;
   }
 }
@@ -55,7 +55,7 @@ async function whole({ call, recorded, collected, response }: Answer): Promise<R
     throw new TypeError('The answer of the policy server could not be read.', { cause });
   }
   call.run.keepRawArguments(collected.toolCalls.values());
-  recorded.end({ status: 'ok' }, collected.record());
+  recorded.end({ status: 'ok' }, () => collected.record());
   stripTokens(data, call.body);
   return rewritten(response, JSON.stringify(data));
 }
@@ -144,7 +144,7 @@ class PolicyEvents {
   #end(outcome: CallOutcome): void {
     const { call, collected, recorded } = this.#answer;
     call.run.keepRawArguments(collected.toolCalls.values());
-    recorded.end(outcome, collected.record());
+    recorded.end(outcome, () => collected.record());
   }
 
   /** What the client gets of an event; undefined for what it has not asked for. */
@@ -162,7 +162,7 @@ class PolicyEvents {
       return { data, failure: message };
     }
     collected.push(chunk.parse(parsed));
-    recorded.partial(collected.record());
+    recorded.partial(() => collected.record());
     if (isUnaskedCount(parsed, call.body)) return undefined;
     stripTokens(parsed, call.body);
     return { data: JSON.stringify(parsed) };

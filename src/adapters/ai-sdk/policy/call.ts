@@ -6,6 +6,7 @@ import { tapStream } from '../../../capture/stream-tap.ts';
 import { AnswerCollector } from '../../../capture/wire/answer.ts';
 import { completion } from '../../../capture/wire/schema.ts';
 import { toMessages, toTools } from '../messages.ts';
+import { newToolResults } from '../tool-results.ts';
 import { givenParameters } from '../parameters.ts';
 import type {
   CallOptions,
@@ -42,7 +43,7 @@ export async function generateByPolicy(call: PolicyCall): Promise<GenerateResult
     const collected = new AnswerCollector();
     collected.whole(answer);
     run.keepRawArguments(collected.toolCalls.values());
-    recorded.end({ status: 'ok' }, collected.record());
+    recorded.end({ status: 'ok' }, () => collected.record());
     return generateResult(version, answer, body, unsupported(options));
   } catch (error) {
     recorded.end(errorOutcome(error, options.abortSignal));
@@ -69,26 +70,26 @@ export async function streamByPolicy(call: PolicyCall): Promise<StreamResult> {
       unsupported: unsupported(options),
       signal: options.abortSignal,
     });
+    recorded.partial(() => answer.record());
     let failure: unknown;
     const stream = tapStream(parts, {
       part: (part) => {
-        recorded.partial(answer.record());
         if (part.type === 'error') failure = part['error'];
         if (part.type !== 'finish') return;
         run.keepRawArguments(answer.toolCalls);
         const outcome =
           failure === undefined ? ({ status: 'ok' } as const) : errorOutcome(failure, undefined);
-        recorded.end(outcome, answer.record());
+        recorded.end(outcome, () => answer.record());
       },
       // After the finish part, this one does not count.
       end: (end) => {
-        recorded.end(streamOutcome(end, options.abortSignal), answer.record());
+        recorded.end(streamOutcome(end, options.abortSignal), () => answer.record());
       },
     });
     recorded.firstToken();
     return { stream, request: { body }, response: {} };
   } catch (error) {
-    recorded.end(errorOutcome(error, options.abortSignal), answer.record());
+    recorded.end(errorOutcome(error, options.abortSignal), () => answer.record());
     throw error;
   }
 }
@@ -113,6 +114,7 @@ function begin({ run, route, options, model, version }: PolicyCall, streamed: bo
     messages: () => toMessages(options.prompt, run.rawArguments),
     tools: () => toTools(options.tools),
     parameters: () => ({ ...givenParameters(options), ...policyParameters(options) }),
+    toolResults: () => newToolResults(options.prompt, run.rawArguments),
     streamed,
   });
 }
