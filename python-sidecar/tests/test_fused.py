@@ -23,7 +23,7 @@ from apprentice_sidecar.base_model import BaseModel
 from apprentice_sidecar.packing import PackRow, pack_rows
 from apprentice_sidecar.protocol import Lora
 from apprentice_sidecar.training.contract import TrainablePolicy
-from apprentice_sidecar.training.fused import FusedPolicy
+from apprentice_sidecar.training.fused import FusedPolicy, attention, products
 from apprentice_sidecar.training.transformers.policy import TransformersPolicy, build_policy
 from tiny import VOCABULARY
 from trees import forests
@@ -142,6 +142,22 @@ def test_packed_rows_have_the_logprobs_and_gradients_of_separate_ones(
     policy, general = make_policies(kind)
     wanted, wanted_gradients = separately(general, rows)
     found, found_gradients = packed(policy, rows, limit)
+    assert found.keys() == wanted.keys()
+    assert max(abs(found[key] - wanted[key]) for key in wanted) <= 1e-5
+    assert largest_gap(found_gradients, wanted_gradients) <= 1e-5
+
+
+@EVERY
+@given(rows=forests(), limit=st.integers(4, 60), longest=st.integers(1, 3))
+def test_what_is_done_otherwise_at_a_large_size_comes_to_the_same(
+    rows: list[PackRow], limit: int, longest: int
+) -> None:
+    policy, general = make_policies()
+    wanted, wanted_gradients = separately(general, rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "LARGE", 0)
+        patch.setattr(attention, "LONGEST_RUN", longest)
+        found, found_gradients = packed(policy, rows, limit)
     assert found.keys() == wanted.keys()
     assert max(abs(found[key] - wanted[key]) for key in wanted) <= 1e-5
     assert largest_gap(found_gradients, wanted_gradients) <= 1e-5

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .attention import AttentionPlan, tree_attention, tree_attention_backward
+from .products import times, times_transposed
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Projection:
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """The result, and x·Aᵀ for the backward pass."""
-        result = x @ self.weight.t() if self.bias is None else torch.addmm(self.bias, x, self.weight.t())
+        result = times_transposed(x, self.weight, self.bias)
         if self.a is None or self.b is None:
             return result, None
         low = x @ self.a.t()
@@ -37,15 +38,16 @@ class Projection:
     def backward(
         self, gradient: Tensor, x: Tensor, low: Tensor | None, *, into: Tensor | None = None, wanted: bool = True
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Gradients of x (added to `into`, where given; None where not `wanted`), of A and of B."""
+        """Gradients of x (with `into` added, whose memory may be used; None where not `wanted`), of A and of B."""
         to_low = to_a = to_b = None
         if self.a is not None and self.b is not None and low is not None:
-            to_low = (gradient @ self.b).mul_(self.scaling)
+            # The few rows of A and Bᵀ come first or lie along memory: the other way round products take thrice as long.
+            to_low = (gradient @ self.b.t().contiguous().t()).mul_(self.scaling)
             to_a = to_low.t() @ x
-            to_b = (gradient.t() @ low).mul_(self.scaling)
+            to_b = (low.t() @ gradient).mul_(self.scaling).t()
         if not wanted:
             return None, to_a, to_b
-        to_x = gradient @ self.weight if into is None else into.addmm_(gradient, self.weight)
+        to_x = times(gradient, self.weight, into)
         if to_low is not None and self.a is not None:
             to_x.addmm_(to_low, self.a)
         return to_x, to_a, to_b
@@ -114,7 +116,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Positions:
-    """Cosines and sines of the rotary embedding, P × D/2 each."""
+    """Cosines and sines of the rotary embedding, P × D each; the first half of the sines negated."""
 
     cosines: Tensor
     sines: Tensor
@@ -132,13 +134,8 @@ class Positions:
         return self._turn(x, -self.sines)
 
     def _turn(self, x: Tensor, sines: Tensor) -> Tensor:
-        cosines, sines = self.cosines[:, None], sines[:, None]
-        left, right = x.chunk(2, dim=-1)
-        turned = torch.empty_like(x)
-        first, second = turned.chunk(2, dim=-1)
-        torch.mul(left, cosines, out=first).addcmul_(right, sines, value=-1)
-        torch.mul(right, cosines, out=second).addcmul_(left, sines)
-        return turned
+        # Whole heads at once: loops over half of a head take twice as long.
+        return (x * self.cosines[:, None]).addcmul_(x.roll(x.shape[-1] // 2, -1), sines[:, None])
 
 
 class _LayerFunction(torch.autograd.Function):
@@ -215,8 +212,7 @@ class _LayerFunction(torch.autograd.Function):
                 into = to_normed if rows is None else None
                 from_q, a_q, b_q = layer.query.backward(to_q, _take(normed, rows), low_q, into=into, wanted=below)
                 if to_normed is not None and from_q is not None:
-                    if rows is not None:
-                        to_normed.index_add_(0, rows, from_q)
+                    to_normed = from_q if rows is None else to_normed.index_add_(0, rows, from_q)
                     to_x = layer.attention_norm.backward(to_normed, x, scale1)
                     to_x = to_x.add_(to_middle) if rows is None else to_x.index_add_(0, rows, to_middle)
         adapters = (a_q, b_q, a_k, b_k, a_v, b_v, a_o, b_o, a_g, b_g, a_u, b_u, a_d, b_d)

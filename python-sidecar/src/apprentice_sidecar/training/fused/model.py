@@ -50,8 +50,8 @@ class FusedModel:
         model = self._model
         x = torch.nn.functional.embedding(torch.tensor(pack.token_ids), model.embed_tokens.weight)
         cosines, sines = model.rotary_emb(x[None], torch.tensor([pack.depths]))
-        half = cosines.shape[-1] // 2
-        positions = Positions(cosines[0, :, :half], sines[0, :, :half])
+        sines[..., : sines.shape[-1] // 2].neg_()
+        positions = Positions(cosines[0], sines[0])
         every, last = plan_all(pack), plan_sources(pack)
         for layer in self._layers[:-1]:
             x = layer.run(x, positions, every)
