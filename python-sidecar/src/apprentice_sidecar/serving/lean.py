@@ -97,28 +97,30 @@ class LeanForward:
         positions = torch.cat([torch.arange(piece.start, piece.start + len(piece.ids)) for piece in pieces])
         rows = torch.tensor([piece.row for piece in pieces for _ in piece.ids])
         places = store.places(0, rows, positions)
-        masks = [_causal(piece.start, len(piece.ids), self._groups, store.mask.dtype) for piece in pieces]
         names = [piece.adapter for piece in pieces for _ in piece.ids]
+        # Of the last layer only keys, values and what the wanted tokens see go on to anything.
+        every = _visible(pieces, torch.arange(len(ids)), self._groups, store.mask.dtype)
+        last = _visible(pieces, wanted, self._groups, store.mask.dtype)
 
         def attend(layer: int, qkv: Tensor) -> Tensor:
             self._write(store, layer, places, qkv)
             outputs: list[Tensor] = []
-            offset = 0
-            for piece, mask in zip(pieces, masks, strict=True):
-                count = len(piece.ids)
-                mine = qkv[offset : offset + count, : self._heads * self._width]
-                offset += count
-                queries = mine.view(count, self._kv_heads, self._groups, self._width).permute(1, 2, 0, 3)
-                keys, values = store.keys_values(layer, slice(piece.row, piece.row + 1), piece.start + count)
+            for piece, queries, mask in last if layer == len(self._layers) - 1 else every:
+                mine = qkv[queries, : self._heads * self._width]
+                count = len(mine)
+                mine = mine.view(count, self._kv_heads, self._groups, self._width).permute(1, 2, 0, 3)
+                keys, values = store.keys_values(layer, slice(piece.row, piece.row + 1), piece.start + len(piece.ids))
                 output = F.scaled_dot_product_attention(
-                    queries.reshape(1, self._kv_heads, self._groups * count, self._width), keys, values, attn_mask=mask
+                    mine.reshape(1, self._kv_heads, self._groups * count, self._width), keys, values, attn_mask=mask
                 )
                 output = output.view(self._kv_heads, self._groups, count, self._width).permute(2, 0, 1, 3)
                 outputs.append(output.reshape(count, -1))
-            return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+            if len(outputs) == 1:
+                return outputs[0]
+            return torch.cat(outputs) if outputs else qkv.new_empty(0, self._heads * self._width)
 
-        hidden = self._run(ids, positions, attend, self._grouped(names))
-        return self._logits(hidden.index_select(0, wanted))
+        kept = (wanted, self._grouped([names[place] for place in wanted.tolist()]))
+        return self._logits(self._run(ids, positions, attend, self._grouped(names), kept))
 
     def decode(self, store: KeyValueStore, rows: Rows, tokens: Tensor, adapters: Sequence[str | None]) -> Tensor:
         """See `Forward`."""
@@ -148,8 +150,13 @@ class LeanForward:
         new = qkv[:, self._heads * self._width :].reshape(-1, self._width)
         store.flat(layer).index_copy_(0, places, new)
 
-    def _run(self, ids: Tensor, positions: Tensor, attend: Attend, groups: Groups) -> Tensor:
-        """Hidden states (N × H) of N tokens before the final norm."""
+    def _run(
+        self, ids: Tensor, positions: Tensor, attend: Attend, groups: Groups, kept: tuple[Tensor, Groups] | None = None
+    ) -> Tensor:
+        """Hidden states (N × H) of N tokens before the final norm.
+
+        With `kept` only of those tokens, which are all that the last layer's `attend` gives; with their own groups.
+        """
         cos, sin = self._rotation(positions)
         x = self._embedding.index_select(0, ids)
         rotated = (self._heads + self._kv_heads) * self._width
@@ -164,6 +171,8 @@ class LeanForward:
             turned = heads.roll(half, -1)
             heads.mul_(cos).addcmul_(turned, sin)
             seen = attend(index, qkv)
+            if kept is not None and index == len(self._layers) - 1:
+                x, groups = x.index_select(0, kept[0]), kept[1]
             out = layer.output(seen)
             for rows, adapter in groups:
                 _add(out, seen, rows, adapter.layers[index].output)
@@ -235,10 +244,25 @@ def _normed(x: Tensor, scaled: Tensor, floor: float) -> Tensor:
     return (x * length.square_().add_(floor).rsqrt_()).to(x.dtype).mul_(scaled)
 
 
-def _causal(start: int, count: int, groups: int, dtype: torch.dtype) -> Tensor:
-    """Additive mask of `count` tokens after `start` others, repeated for the queries that share a head of keys."""
-    mask = torch.full((count, start + count), float("-inf"), dtype=dtype).triu_(start + 1)
-    return mask if groups == 1 else mask.repeat(groups, 1)
+def _visible(
+    pieces: Sequence[Piece], places: Tensor, groups: int, dtype: torch.dtype
+) -> list[tuple[Piece, slice | Tensor, Tensor]]:
+    """Pieces with those of `places`, ascending and counted over all pieces, that lie in them; with what those see.
+
+    It is an additive mask of the piece's row, repeated for the queries that share a head of keys.
+    """
+    found: list[tuple[Piece, slice | Tensor, Tensor]] = []
+    offset = 0
+    for piece in pieces:
+        end = offset + len(piece.ids)
+        mine = places[(places >= offset) & (places < end)]
+        if len(mine):
+            later = torch.arange(piece.start + len(piece.ids)) > (mine - offset + piece.start)[:, None]
+            mask = torch.zeros(later.shape, dtype=dtype).masked_fill_(later, float("-inf"))
+            queries = slice(offset, end) if len(mine) == end - offset else mine
+            found.append((piece, queries, mask if groups == 1 else mask.repeat(groups, 1)))
+        offset = end
+    return found
 
 
 def _layer(layer: Any, packed: bool) -> _Layer:
