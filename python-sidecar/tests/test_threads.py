@@ -29,8 +29,25 @@ def test_the_fastest_number_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     try:
         for seconds, best in (({1: 0.2, 2: 0.1}, 2), ({1: 0.1, 2: 0.2}, 1)):
-            monkeypatch.setattr(threads, "_seconds", lambda _left, _right, count, seconds=seconds: seconds[count])
+            monkeypatch.setattr(threads, "_seconds", lambda *given, seconds=seconds: seconds[given[2]])
             assert in_a_thread(2) == (best, best)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_threads_that_are_slow_at_first_are_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    # Two threads share a core until 20 ms have passed.
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: now[0])
+
+    def multiply(_left: torch.Tensor, _right: torch.Tensor) -> None:
+        count = torch.get_num_threads()
+        now[0] += 0.002 if count == 1 or now[0] < 0.02 else 0.001
+
+    monkeypatch.setattr(threads.torch, "mm", multiply)
+    before = torch.get_num_threads()
+    try:
+        assert in_a_thread(2) == (2, 2)
     finally:
         torch.set_num_threads(before)
 
