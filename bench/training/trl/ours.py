@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +114,19 @@ def job(given: Work, groups: Any, step: int, folder: Path) -> tuple[TrainingJobR
     return parse(TrainingJobRequest, body), statistics.fmean(rewards)
 
 
+def in_thread(work: Callable[[], object]) -> None:
+    """Does the work in a thread of its own, as the server does with each job."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work).result()
+
+
 def take_step(base: BaseModel, engine: Engine, given: Work, step: int, folder: Path) -> dict[str, float]:
     """Generates, trains and publishes; seconds by part, and the mean reward."""
     clock, cpu_started = Clock(), time.process_time()
     adapter = None if step == 0 else f"bench@{step}"
     groups = clock.time("generate", lambda: generate(engine, adapter, given, step))
     request, mean = clock.time("train", lambda: job(given, groups, step, folder))
-    clock.time("train", lambda: list(run_job(base, request, "bench", lambda: False)))
+    clock.time("train", lambda: in_thread(lambda: list(run_job(base, request, "bench", lambda: False))))
     clock.time("publish", lambda: engine.publish(f"bench@{step + 1}", folder / str(step + 1)).result())
     if adapter is not None:
         engine.retire(adapter).result()

@@ -20,6 +20,7 @@ from .forward import Piece, Rows
 from .key_values import KeyValueStore
 from .linear import Linear
 from .lora import LeanAdapter, LoraPair
+from .spread import Spread
 
 #: Architectures whose decoder layers are what this forward computes.
 ARCHITECTURES = frozenset({"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
@@ -27,6 +28,7 @@ ARCHITECTURES = frozenset({"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCaus
 _FIXED_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
 
 Attend = Callable[[int, Tensor], Tensor]
+Multiply = Callable[[Linear, Tensor], Tensor]
 #: Adapters of the rows: the rows (None: all of them) and the adapter.
 Groups = list[tuple[Tensor | None, LeanAdapter]]
 
@@ -120,7 +122,8 @@ class LeanForward:
             return torch.cat(outputs) if outputs else qkv.new_empty(0, self._heads * self._width)
 
         kept = (wanted, self._grouped([names[place] for place in wanted.tolist()]))
-        return self._logits(self._run(ids, positions, attend, self._grouped(names), kept))
+        hidden = self._run(ids, positions, attend, self._grouped(names), _multiply, kept)
+        return self._logits(hidden, _multiply)
 
     def decode(self, store: KeyValueStore, rows: Rows, tokens: Tensor, adapters: Sequence[str | None]) -> Tensor:
         """See `Forward`."""
@@ -138,20 +141,28 @@ class LeanForward:
             keys, values = store.keys_values(layer, rows, length)
             # The queries that share a head of keys take the place of a sequence: nothing is repeated.
             queries = qkv[:, : self._heads * self._width].view(shape)
-            parts = [attend(queries, keys, values, mask, run) for run in runs]
+            parts = [attend(queries, keys, values, mask, run, spread) for run in runs]
             return (parts[0] if len(parts) == 1 else torch.cat(parts)).reshape(len(tokens), -1)
 
         names = tuple(adapters)
         if names != self._known_groups[0]:
             self._known_groups = (names, self._grouped(names))
-        return self._logits(self._run(tokens, positions, attend_layer, self._known_groups[1]))
+        with Spread() as spread:
+            hidden = self._run(tokens, positions, attend_layer, self._known_groups[1], spread.multiply)
+            return self._logits(hidden, spread.multiply)
 
     def _write(self, store: KeyValueStore, layer: int, places: Tensor, qkv: Tensor) -> None:
         new = qkv[:, self._heads * self._width :].reshape(-1, self._width)
         store.flat(layer).index_copy_(0, places, new)
 
     def _run(
-        self, ids: Tensor, positions: Tensor, attend: Attend, groups: Groups, kept: tuple[Tensor, Groups] | None = None
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        attend: Attend,
+        groups: Groups,
+        multiply: Multiply,
+        kept: tuple[Tensor, Groups] | None = None,
     ) -> Tensor:
         """Hidden states (N × H) of N tokens before the final norm.
 
@@ -163,7 +174,7 @@ class LeanForward:
         half, floor = self._width // 2, self._floor
         for index, layer in enumerate(self._layers):
             normed = _normed(x, layer.before_attention, floor)
-            qkv = layer.qkv(normed)
+            qkv = multiply(layer.qkv, normed)
             for rows, adapter in groups:
                 _add(qkv, normed, rows, adapter.layers[index].qkv)
             heads = qkv[:, :rotated].unflatten(-1, (-1, self._width))
@@ -173,17 +184,17 @@ class LeanForward:
             seen = attend(index, qkv)
             if kept is not None and index == len(self._layers) - 1:
                 x, groups = x.index_select(0, kept[0]), kept[1]
-            out = layer.output(seen)
+            out = multiply(layer.output, seen)
             for rows, adapter in groups:
                 _add(out, seen, rows, adapter.layers[index].output)
             x = x.add_(out)
             normed = _normed(x, layer.before_mlp, floor)
-            gate_up = layer.gate_up(normed)
+            gate_up = multiply(layer.gate_up, normed)
             for rows, adapter in groups:
                 _add(gate_up, normed, rows, adapter.layers[index].gate_up)
             gate, up = gate_up.chunk(2, -1)
             inner = F.silu(gate).mul_(up)
-            out = layer.down(inner)
+            out = multiply(layer.down, inner)
             for rows, adapter in groups:
                 _add(out, inner, rows, adapter.layers[index].down)
             x = x.add_(out)
@@ -207,8 +218,8 @@ class LeanForward:
             self._cos, self._sin = cos[0], sin[0] * sign
         return self._cos.index_select(0, positions)[:, None], self._sin.index_select(0, positions)[:, None]
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        return self._head(_normed(hidden, self._final_norm, self._floor)).float()
+    def _logits(self, hidden: Tensor, multiply: Multiply) -> Tensor:
+        return multiply(self._head, _normed(hidden, self._final_norm, self._floor)).float()
 
     def _grouped(self, names: Sequence[str | None]) -> Groups:
         """The adapters of the rows; rows of the base model are in no group."""
@@ -219,6 +230,10 @@ class LeanForward:
             (torch.tensor([row for row, one in enumerate(names) if one == name]), self._adapters[name])
             for name in found
         ]
+
+
+def _multiply(linear: Linear, x: Tensor) -> Tensor:
+    return linear(x)
 
 
 def _add(out: Tensor, x: Tensor, rows: Tensor | None, pair: LoraPair | None) -> None:

@@ -29,6 +29,7 @@ class Linear:
         weight = weights[0] if len(weights) == 1 else torch.cat(weights)
         biases = [module.bias.detach() for module in modules if module.bias is not None]
         bias = torch.cat(biases) if biases else None
+        self.outputs = int(weight.shape[0])
         self._multiply = _layout(weight, bias, packed and weight.numel() >= PACK_FROM)
 
     def __call__(self, x: Tensor) -> Tensor:
