@@ -3,39 +3,20 @@
  * once, when the run is finished. Nothing in here throws into the host.
  */
 import type { ModelCallId, TrajectoryId } from '../trajectory/ids.ts';
-import {
-  recordVersion,
-  type CallOutcome,
-  type ModelCall,
-  type Trajectory,
-  type TrajectoryEvent,
-} from '../trajectory/records.ts';
-import type { PriceBook } from '../pricing/price-book.ts';
-import type {
-  CallAnswer,
-  CallStart,
-  FoundToolResult,
-  OpenCall,
-  Run,
-  RunOptions,
-  SideCallFacts,
-  SideCallRule,
-} from './capture.ts';
-import type { FaultCounter } from './faults.ts';
+import { recordVersion, type Trajectory, type TrajectoryEvent } from '../trajectory/records.ts';
+import { CallDraft, type DraftRun } from './call-draft.ts';
+import type { CallStart, FoundToolResult, OpenCall, Run, RunOptions } from './capture.ts';
+import { modelCallOf, type RecordSettings } from './model-call-record.ts';
 import type { Route } from './route.ts';
-import { inSideCalls, withRun } from './scope.ts';
-import { trainabilityOf } from './trainability.ts';
+import { withRun } from './scope.ts';
 
 /** What all runs of one recorder have in common. */
-export interface RunSettings {
+export interface RunSettings extends RecordSettings {
   readonly project: string;
   readonly name: string;
-  readonly faults: FaultCounter;
   readonly now: () => number;
   /** Given the milliseconds since the epoch at which the run began. */
   readonly newId: (startedAt: number) => string;
-  readonly prices: PriceBook | undefined;
-  readonly sideCall: SideCallRule | undefined;
   /** Comes once for each run, with the finished trajectory. */
   readonly onFinished: (run: ActiveRun, trajectory: Trajectory) => void;
 }
@@ -56,60 +37,6 @@ export interface RunWatcher {
   finished(): void;
 }
 
-const nothingKnown: CallAnswer = {};
-const readNothing = (): CallAnswer => nothingKnown;
-
-/** A call on its way into the record. */
-class CallDraft implements OpenCall {
-  readonly start: CallStart;
-  readonly startedAt: number;
-  readonly sideCall = inSideCalls();
-  firstTokenAt: number | undefined;
-  endedAt: number | undefined;
-  outcome: CallOutcome | undefined;
-  readonly #place: number;
-  readonly #run: ActiveRun;
-  #read = readNothing;
-  #known: CallAnswer | undefined;
-
-  /** `place`: how many drafts the run had before. */
-  constructor(place: number, start: CallStart, run: ActiveRun) {
-    this.start = start;
-    this.startedAt = run.now();
-    this.#place = place;
-    this.#run = run;
-  }
-
-  /** Made of the run's id: unique, cheaper than a random one, and feedback on a call finds its trajectory by it. */
-  get id(): string {
-    return `${this.#run.id}.${String(this.#place)}`;
-  }
-
-  /** The answer, read once the call has ended; before, as far as it has come. */
-  get known(): CallAnswer {
-    if (this.#known !== undefined) return this.#known;
-    const known = this.#run.guard('reading an answer', this.#read, nothingKnown);
-    if (this.outcome !== undefined) this.#known = known;
-    return known;
-  }
-
-  firstToken(): void {
-    this.firstTokenAt ??= this.#run.now();
-  }
-
-  partial(read: () => CallAnswer): void {
-    if (this.outcome === undefined) this.#read = read;
-  }
-
-  end(outcome: CallOutcome, read = readNothing): void {
-    if (this.outcome !== undefined) return;
-    this.#read = read;
-    this.outcome = outcome;
-    this.endedAt = this.#run.now();
-    this.#run.callEnded();
-  }
-}
-
 /** The result of a tool, by reference. */
 interface ToolDraft {
   readonly result: FoundToolResult;
@@ -118,7 +45,7 @@ interface ToolDraft {
 
 type Draft = CallDraft | ToolDraft;
 
-export class ActiveRun implements Run {
+export class ActiveRun implements Run, DraftRun {
   readonly route: Route;
   readonly rawArguments = new Map<string, string>();
   readonly parentId: string | undefined;
@@ -258,7 +185,7 @@ export class ActiveRun implements Run {
       }
       for (const result of this.#toolResultsOf(draft))
         events.push({ kind: 'tool-result', at: draft.startedAt, ...result, index: events.length });
-      events.push(this.#toModelCall(draft, events.length));
+      events.push(modelCallOf(draft, events.length, this.#settings));
     }
     const trajectory: Trajectory = {
       recordVersion,
@@ -304,95 +231,4 @@ export class ActiveRun implements Run {
     if (toolResults === undefined) return [];
     return this.guard('recording tool results', toolResults, []).filter((result) => this.#isNew(result));
   }
-
-  #toModelCall(draft: CallDraft, index: number): ModelCall {
-    const { start } = draft;
-    const { faults } = this.#settings;
-    const { known } = draft;
-    const outcome: CallOutcome = draft.outcome ?? { status: 'abandoned' };
-    const parameters = faults.guard('reading the parameters of a call', start.parameters, {});
-    const tokens: ModelCall['tokens'] =
-      known.tokens === undefined
-        ? null
-        : {
-            promptIds: known.tokens.promptIds as number[],
-            completionIds: known.tokens.completionIds as number[],
-            logprobs: known.tokens.logprobs as (number | null)[],
-            logprobsMode: 'raw',
-          };
-    const fallback = start.fallback === true;
-    const identity = start.identity?.();
-    const usage = known.usage ?? {};
-    const served: SideCallFacts['served'] = {
-      requestedModel: start.requestedModel,
-      policy: fallback ? null : start.policy,
-      propensity: start.propensity,
-    };
-    if (known.respondedModel !== undefined) served.respondedModel = known.respondedModel;
-    if (start.provider !== undefined) served.provider = start.provider;
-    if (identity?.baseDigest !== undefined) served.baseDigest = identity.baseDigest;
-    if (identity?.tokenizerDigest !== undefined) served.tokenizerDigest = identity.tokenizerDigest;
-    if (identity?.chatTemplateDigest !== undefined) served.chatTemplateDigest = identity.chatTemplateDigest;
-    const { adapter } = start;
-    const request = {
-      messages: faults.guard('reading the messages of a call', start.messages, []),
-      tools: faults.guard('reading the tools of a call', start.tools, []),
-      parameters,
-    } as ModelCall['request'];
-    const { prices, sideCall } = this.#settings;
-    const isSideCall =
-      draft.sideCall ||
-      (sideCall !== undefined &&
-        faults.guard('the rule for side calls', () => sideCall({ adapter, served, request }), false));
-    const response: ModelCall['response'] = {
-      message: faults.guard('reading the answer of a call', () => known.message?.() ?? null, null),
-      usage: definedOnly(usage),
-    };
-    if (known.responseId !== undefined) response.id = known.responseId;
-    if (known.finishReason !== undefined) response.finishReason = known.finishReason;
-    const call: ModelCall = {
-      kind: 'model-call',
-      id: draft.id as ModelCallId,
-      index,
-      adapter,
-      served,
-      request,
-      response,
-      tokens,
-      trainability: trainabilityOf({
-        sideCall: isSideCall,
-        policy: start.policy,
-        outcome,
-        fallback,
-        tokens,
-        outputTokens: usage.outputTokens,
-        temperature: parameters['temperature'],
-        topP: parameters['top_p'],
-      }),
-      outcome,
-      streamed: start.streamed,
-      startedAt: draft.startedAt,
-    };
-    if (start.specification !== undefined) call.specification = start.specification;
-    if (start.retryOf !== undefined) call.retryOf = start.retryOf as ModelCallId;
-    if (draft.firstTokenAt !== undefined) call.firstTokenAt = draft.firstTokenAt;
-    if (draft.endedAt !== undefined) call.endedAt = draft.endedAt;
-    // What we serve ourselves has no price by the token.
-    if (served.policy !== null) return call;
-    const cost = prices?.costOf({
-      models: [known.respondedModel ?? start.requestedModel, start.requestedModel],
-      provider: start.provider,
-      usage: response.usage,
-      at: draft.startedAt,
-    });
-    if (cost !== undefined) call.cost = cost;
-    return call;
-  }
-}
-
-/** Without the keys whose value is not known: records hold no undefined. */
-function definedOnly<T extends object>(given: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  const known: Record<string, unknown> = {};
-  for (const key in given) if (given[key] !== undefined) known[key] = given[key];
-  return known as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
