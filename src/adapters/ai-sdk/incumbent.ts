@@ -33,7 +33,7 @@ export async function generateByIncumbent(call: IncumbentCall): Promise<Generate
   const recorded = begin(call, false);
   try {
     const result = await model.doGenerate(options);
-    if (call.fallback) keepNow(call.run, result.content);
+    if (call.fallback) keepNow(call.run, () => result.content);
     recorded.end({ status: 'ok' }, () => resultRecord(call, result));
     return result;
   } catch (error) {
@@ -57,7 +57,7 @@ export async function streamByIncumbent(call: IncumbentCall): Promise<StreamResu
   const read = (): CallAnswer => streamRecord(call, seen);
   recorded.partial(read);
   const finish = (how: StreamEnd): void => {
-    if (call.fallback) keepNow(call.run, seen.content);
+    if (call.fallback) keepNow(call.run, () => seen.content);
     recorded.end(seen.outcome(how, options.abortSignal), read);
   };
   let begun = false;
@@ -130,11 +130,11 @@ function keepArguments(run: ActiveRun, content: readonly Part[]): void {
 }
 
 /** As a policy may answer the very next call. */
-function keepNow(run: ActiveRun, content: readonly Part[]): void {
+function keepNow(run: ActiveRun, content: () => readonly Part[]): void {
   run.guard(
     'keeping tool arguments',
     () => {
-      keepArguments(run, content);
+      keepArguments(run, content());
     },
     undefined,
   );

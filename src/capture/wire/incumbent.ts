@@ -1,4 +1,5 @@
 /** A client's chat completion on the user's own model: request and answer pass unaltered, and are recorded. */
+import type { CallAnswer } from '../capture.ts';
 import { errorOutcome } from '../outcome.ts';
 import type { RecordedCall } from '../recorded-call.ts';
 import { AnswerCollector } from './answer.ts';
@@ -88,6 +89,7 @@ function tapped(
 ): ReadableStream<Uint8Array> {
   const { run, signal } = call;
   const collected = new AnswerCollector();
+  const soFar = (): CallAnswer => collected.record();
   const take = (data: string): void => {
     if (data === endMark) {
       run.keepRawArguments(collected.toolCalls.values());
@@ -98,12 +100,14 @@ function tapped(
     const message = reportedError(parsed);
     if (message !== undefined) {
       collected.fail();
-      recorded.end({ status: 'error', error: { name: 'Error', message } }, () => collected.record());
+      // Read now: chunks that come after the error are no part of the answer.
+      const known = collected.record();
+      recorded.end({ status: 'error', error: { name: 'Error', message } }, () => known);
       return;
     }
     recorded.firstToken();
     collected.push(chunk.parse(parsed));
-    recorded.partial(() => collected.record());
+    recorded.partial(soFar);
   };
   return tapEvents(body, {
     data: (data) => {

@@ -1,5 +1,6 @@
 /** A client's chat completion, answered by the policy of its run: recorded token by token, handed on without tokens. */
 import type { CallOutcome } from '../../trajectory/records.ts';
+import type { CallAnswer } from '../capture.ts';
 import { errorOutcome } from '../outcome.ts';
 import type { PolicyRoute, RecordedCall } from '../recorded-call.ts';
 import { warnOnce } from '../warn-once.ts';
@@ -100,6 +101,7 @@ interface PolicyEvent {
 class PolicyEvents {
   readonly #answer: Answer;
   readonly #events: EventReader;
+  readonly #soFar = (): CallAnswer => this.#answer.collected.record();
 
   constructor(answer: Answer) {
     this.#answer = answer;
@@ -144,7 +146,9 @@ class PolicyEvents {
   #end(outcome: CallOutcome): void {
     const { call, collected, recorded } = this.#answer;
     call.run.keepRawArguments(collected.toolCalls.values());
-    recorded.end(outcome, () => collected.record());
+    // Read now: chunks that come after an error are no part of the answer.
+    const known = collected.record();
+    recorded.end(outcome, () => known);
   }
 
   /** What the client gets of an event; undefined for what it has not asked for. */
@@ -162,7 +166,7 @@ class PolicyEvents {
       return { data, failure: message };
     }
     collected.push(chunk.parse(parsed));
-    recorded.partial(() => collected.record());
+    recorded.partial(this.#soFar);
     if (isUnaskedCount(parsed, call.body)) return undefined;
     stripTokens(parsed, call.body);
     return { data: JSON.stringify(parsed) };
