@@ -25,17 +25,18 @@ const lingerMs = 20;
 /** Portions under way at a time: enough for the store's thread to commit many at once and never to wait. */
 const maxInFlightBytes = 4 * 1024 * 1024;
 
-interface Waiting {
-  readonly trajectory: Trajectory;
-  readonly bytes: number;
-}
-
 type DropReason = 'queue-full' | 'store-failed' | 'invalid' | 'closed';
 
 export class StoreSink implements TrajectorySink {
   readonly #options: Required<SinkOptions>;
   readonly #dropped: Record<string, number> = {};
-  #queue: Waiting[] = [];
+  /**
+   * What waits, and beside it its sizes. Not pairs of the two: V8 learns that such small objects live long and makes them
+   * in the old generation at once, where each, even when nobody has it any more, keeps its trajectory from being
+   * collected until the next full collection.
+   */
+  #queue: Trajectory[] = [];
+  #sizes: number[] = [];
   #rewards: Reward[] = [];
   /** Of the queue and of what is under way. */
   #queuedBytes = 0;
@@ -66,7 +67,8 @@ export class StoreSink implements TrajectorySink {
       this.#drop('queue-full', 1);
       return;
     }
-    this.#queue.push({ trajectory, bytes });
+    this.#queue.push(trajectory);
+    this.#sizes.push(bytes);
     this.#queuedBytes += bytes;
     this.#kick();
   }
@@ -127,11 +129,13 @@ export class StoreSink implements TrajectorySink {
     while (this.#isWaiting()) {
       if (this.#retryAt > Date.now()) await sleep(this.#retryAt - Date.now());
       while (this.#inFlightBytes >= maxInFlightBytes) await Promise.race(this.#portions);
-      const portion = this.#takePortion();
-      this.#begin(portion, async () => {
+      const count = this.#portionLength();
+      const portion = this.#queue.splice(0, count);
+      const sizes = this.#sizes.splice(0, count);
+      this.#begin(sizes, async () => {
         // Without a store, because it could not be opened, everything is counted as lost.
-        if (store === undefined) this.#lose(portion, 'store-failed');
-        else await this.#append(store, portion);
+        if (store === undefined) this.#lose(sizes, 'store-failed');
+        else await this.#append(store, portion, sizes);
       });
       await nextTurn();
       if (this.#queue.length > 0) continue;
@@ -153,57 +157,59 @@ export class StoreSink implements TrajectorySink {
     });
   }
 
-  #takePortion(): Waiting[] {
+  /** How many of those that wait are handed over next. */
+  #portionLength(): number {
     let bytes = 0;
     let count = 0;
-    for (const { bytes: size } of this.#queue) {
+    for (const size of this.#sizes) {
       if (count > 0 && bytes + size > portionBytes) break;
       bytes += size;
       count += 1;
     }
-    return this.#queue.splice(0, count);
+    return count;
   }
 
   /** Keeps count of what is under way; `work` calls `#end` for each trajectory as its fate is known. */
-  #begin(portion: readonly Waiting[], work: () => Promise<void>): void {
-    this.#inFlight += portion.length;
-    this.#inFlightBytes += sizeOf(portion);
+  #begin(sizes: readonly number[], work: () => Promise<void>): void {
+    this.#inFlight += sizes.length;
+    this.#inFlightBytes += sum(sizes);
     const settled: Promise<void> = work().finally(() => this.#portions.delete(settled));
     this.#portions.add(settled);
   }
 
-  #end(portion: readonly Waiting[]): void {
-    this.#inFlight -= portion.length;
-    this.#inFlightBytes -= sizeOf(portion);
+  #end(sizes: readonly number[]): void {
+    this.#inFlight -= sizes.length;
+    this.#inFlightBytes -= sum(sizes);
   }
 
-  async #append(store: Store, portion: readonly Waiting[]): Promise<void> {
+  async #append(store: Store, portion: readonly Trajectory[], sizes: readonly number[]): Promise<void> {
     if (portion.length === 0) return;
     try {
-      await store.append(portion.map((one) => one.trajectory));
-      this.#end(portion);
+      await store.append(portion);
+      this.#end(sizes);
       this.#stored += portion.length;
-      this.#queuedBytes -= sizeOf(portion);
+      this.#queuedBytes -= sum(sizes);
     } catch (error) {
       this.#options.faults.count('writing to the store', error);
       if (isApprenticeError(error) && error.retryable) {
-        this.#end(portion);
+        this.#end(sizes);
         this.#queue.unshift(...portion);
+        this.#sizes.unshift(...sizes);
         this.#retryAt = Date.now() + this.#options.retryMs;
       } else if (portion.length > 1) {
         // One that does not fit must not take its neighbours with it.
-        for (const one of portion) await this.#append(store, [one]);
+        for (const [at, one] of portion.entries()) await this.#append(store, [one], sizes.slice(at, at + 1));
       } else {
         const invalid = isApprenticeError(error) && error.code === 'invalid_record';
-        this.#lose(portion, invalid ? 'invalid' : 'store-failed');
+        this.#lose(sizes, invalid ? 'invalid' : 'store-failed');
       }
     }
   }
 
-  #lose(portion: readonly Waiting[], reason: DropReason): void {
-    this.#end(portion);
-    this.#queuedBytes -= sizeOf(portion);
-    if (portion.length > 0) this.#drop(reason, portion.length);
+  #lose(sizes: readonly number[], reason: DropReason): void {
+    this.#end(sizes);
+    this.#queuedBytes -= sum(sizes);
+    if (sizes.length > 0) this.#drop(reason, sizes.length);
   }
 
   async #writeRewards(store: Store | undefined): Promise<void> {
@@ -231,8 +237,8 @@ export class StoreSink implements TrajectorySink {
   }
 }
 
-function sizeOf(portion: readonly Waiting[]): number {
-  return portion.reduce((sum, one) => sum + one.bytes, 0);
+function sum(sizes: readonly number[]): number {
+  return sizes.reduce((total, one) => total + one, 0);
 }
 
 function nextTurn(): Promise<void> {

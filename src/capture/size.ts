@@ -15,7 +15,7 @@ export function estimateBytes(trajectory: Trajectory): number {
       continue;
     }
     const { messages } = event.request;
-    for (const message of messages.slice(Math.min(seenMessages, messages.length))) bytes += sizeOf(message);
+    for (let at = seenMessages; at < messages.length; at += 1) bytes += sizeOf(messages[at]);
     seenMessages = messages.length;
     if (event.response.message !== null) bytes += sizeOf(event.response.message);
     if (event.tokens === null) continue;
@@ -26,8 +26,10 @@ export function estimateBytes(trajectory: Trajectory): number {
   return bytes;
 }
 
-function sizeOf({ content, ...rest }: Message): number {
+function sizeOf(message: Message | undefined): number {
+  if (message === undefined) return 0;
+  const { content } = message;
   const text =
     typeof content === 'string' ? content.length : Array.isArray(content) ? 512 * content.length : 64;
-  return 64 + text + ('tool_calls' in rest ? 256 : 0);
+  return 64 + text + ('tool_calls' in message ? 256 : 0);
 }

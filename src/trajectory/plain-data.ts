@@ -20,7 +20,7 @@ export const tokenIds = z.custom<number[]>(
 
 /** Natural logarithms; null where the server gave none. */
 export const logprobs = z.custom<(number | null)[]>(
-  (value) => isArrayOf(value, isLogprob),
+  isLogprobs,
   'Invalid input: expected array of finite numbers or null',
 );
 
@@ -49,6 +49,11 @@ function isTokenId(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-function isLogprob(value: unknown): boolean {
-  return value === null || Number.isFinite(value);
+/** A loop of its own: a number with a fraction that is handed to a function becomes an object on the heap. */
+function isLogprobs(value: unknown): boolean {
+  if (!Array.isArray(value)) return false;
+  for (let at = 0; at < value.length; at += 1) {
+    if (value[at] !== null && !Number.isFinite(value[at])) return false;
+  }
+  return true;
 }
