@@ -134,6 +134,14 @@ def read_plain_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]
     return _parse(folder, {name: _read_file(folder, name) for name in (CONFIG, ADAPTER)})
 
 
+def check_shapes(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> None:
+    """Raises ValueError with the first name that only one of the two has, or whose shapes differ."""
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if expected != found:
+        odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
+        raise ValueError(f"the tensor {odd} does not fit the base model and its configuration")
+
+
 def _parse(folder: Path, contents: Mapping[str, bytes]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     header = int.from_bytes(contents[ADAPTER][:8], "little")
     if header > MAX_HEADER_BYTES:

@@ -17,9 +17,9 @@ import torch
 
 from ..base_model import BaseModel
 from ..marks import passing
-from .adapters import ServedAdapter, ServingTree
+from .adapters import ServingTree
 from .batch import Batch, Slot
-from .contract import adapter_not_served, adapter_unloading
+from .contract import PublishedAdapter, adapter_not_served, adapter_unloading
 from .grammar import Grammar
 from .sampling import SamplingSettings, sample
 from .threads import ThreadChoice
@@ -68,7 +68,7 @@ class Engine:
         self._thread.start()
 
     @property
-    def names(self) -> list[ServedAdapter]:
+    def names(self) -> list[PublishedAdapter]:
         """The published steps."""
         return [one for name, one in list(self._tree.adapters.items()) if name not in self._retired]
 
@@ -92,10 +92,10 @@ class Engine:
             self._waiting.append(sequence)
             self._wake.notify()
 
-    def publish(self, name: str, folder: Path) -> Future[ServedAdapter]:
+    def publish(self, name: str, folder: Path) -> Future[PublishedAdapter]:
         """Loads, verifies and publishes a step between two decode steps."""
 
-        def command() -> ServedAdapter:
+        def command() -> PublishedAdapter:
             if name in self._retired:
                 raise adapter_unloading(name)
             return self._tree.publish(name, folder)
@@ -245,7 +245,6 @@ class Engine:
                 one.adapter == name for one in list(self._waiting)
             )
             if not busy:
-                with torch.inference_mode(False):
-                    self._tree.drop(name)
+                self._tree.drop(name)
                 self._batch.forget(name)
                 self._retired.discard(name)

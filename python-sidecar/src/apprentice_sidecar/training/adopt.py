@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
-from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils import get_peft_model_state_dict
 
-from ..base_model import BaseModel, fork_tree
+from ..base_model import BaseModel
 from ..checkpoints import read_plain_adapter, write_adapter
 from ..errors import SidecarError
+from ..peft_tree import peft_tree
 from ..protocol import AdoptRequest
 
 #: Tokens of the canary: no row was trained here, so it is an arbitrary sequence.
@@ -32,19 +31,10 @@ def adopt_adapter(base: BaseModel, request: AdoptRequest) -> dict[str, Any]:
             param="adapter.folder",
         )
     config, tensors = read_plain_adapter(source)
-    # The name that the base model had elsewhere means nothing here.
-    fields = {field.name for field in dataclasses.fields(LoraConfig)} - {"base_model_name_or_path"}
     try:
-        lora = LoraConfig(**{name: value for name, value in config.items() if name in fields})
-        model: Any = get_peft_model(fork_tree(base.model), lora)  # pyright: ignore[reportArgumentType] -- PEFT's stub wants its own alias
-    except (TypeError, ValueError) as error:
-        raise _refused(source, f"its configuration does not fit this base model: {error}") from error
-    expected = {name: tuple(value.shape) for name, value in get_peft_model_state_dict(model).items()}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if expected != found:
-        odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
-        raise _refused(source, f"the tensor {odd} does not fit the base model and its configuration")
-    set_peft_model_state_dict(model, {name: value.float() for name, value in tensors.items()})
+        model = peft_tree(base, config, {name: value.float() for name, value in tensors.items()})
+    except ValueError as error:
+        raise _refused(source, str(error)) from error
     manifest = write_adapter(
         target,
         config=config | {"base_model_name_or_path": base.name, "inference_mode": True},
