@@ -30,6 +30,8 @@ export async function startPython(
       OMP_NUM_THREADS: String(threads),
       // Without it all sides lose half of their time to threads that spin for each other.
       OMP_WAIT_POLICY: 'PASSIVE',
+      // As the sidecar is started.
+      THP_MEM_ALLOC_ENABLE: '1',
       HF_HUB_OFFLINE: '1',
       TOKENIZERS_PARALLELISM: 'false',
     },
