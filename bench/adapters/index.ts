@@ -1,7 +1,10 @@
 /** `npm run bench:adapters [-- FILE]`: what each adapter adds to a model call and to a chunk of a stream; one JSON. */
 import { writeFile } from 'node:fs/promises';
+import { fileArgument } from '../file-argument.ts';
 import { benchLangChain } from './langchain.ts';
 import { benchOpenAI } from './openai.ts';
+
+const file = fileArgument();
 
 const progress = (line: string): void => {
   process.stderr.write(`${line}\n`);
@@ -13,6 +16,5 @@ const result = {
   langchain: await benchLangChain(progress),
 };
 const text = `${JSON.stringify(result, null, 2)}\n`;
-const [file] = process.argv.slice(2);
 if (file !== undefined) await writeFile(file, text);
 process.stdout.write(text);

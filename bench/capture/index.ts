@@ -1,11 +1,14 @@
 /** `npm run bench:capture [-- FILE]`: what recording costs and whether it keeps its promises; one JSON. */
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { fileArgument } from '../file-argument.ts';
 import { benchBurst } from './burst.ts';
 import { benchBytes } from './bytes.ts';
 import { benchDiskFull } from './disk-full.ts';
 import { benchOverhead } from './overhead.ts';
 import { benchStore } from './store.ts';
+
+const file = fileArgument();
 
 const progress = (line: string): void => {
   process.stderr.write(`${line}\n`);
@@ -31,6 +34,5 @@ const result = {
   diskFull,
 };
 const text = `${JSON.stringify(result, null, 2)}\n`;
-const [file] = process.argv.slice(2);
 if (file !== undefined) await writeFile(file, text);
 process.stdout.write(text);

@@ -8,8 +8,10 @@ import { join } from 'node:path';
 import { localBackend, tinyModelFolder } from 'apprentice/backends/local';
 import { aCall, aTrajectory } from 'apprentice/testing';
 import type { TrainingGroup } from '../../src/backends/backend.ts';
+import { fileArgument } from '../file-argument.ts';
 import { median, round } from '../statistics.ts';
 
+const file = fileArgument();
 const groupSize = 8;
 const repeats = 3;
 const shapes = [
@@ -81,7 +83,6 @@ try {
   }
   const result = { cores: availableParallelism(), model: 'tiny-model', repeats, shapes: found };
   const text = `${JSON.stringify(result, null, 2)}\n`;
-  const [file] = process.argv.slice(2);
   if (file !== undefined) await writeFile(file, text);
   process.stdout.write(text);
 } finally {
