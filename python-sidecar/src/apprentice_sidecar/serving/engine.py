@@ -155,6 +155,8 @@ class Engine:
     def _run_commands(self) -> None:
         while self._commands:
             function, future = self._commands.popleft()
+            # The last decode step may have left one: a canary is a prompt.
+            self._threads.most()
             try:
                 # Weights are loaded as ordinary tensors: PEFT marks them as trainable.
                 with torch.inference_mode(False), torch.no_grad():
