@@ -50,8 +50,8 @@ export function pump<T>(
     else writer.ready.then(read, ignore);
   };
   writer.closed.then(() => {
-    // Closed by somebody else: nothing can be written any more.
-    sinkFailed(new TypeError('The stream that was piped into is closed.'));
+    // Closed by somebody else: nothing can be written any more. Asked first, as an error costs more than many parts.
+    if (!over) sinkFailed(new TypeError('The stream that was piped into is closed.'));
   }, sinkFailed);
   waitAndRead();
 }
