@@ -58,10 +58,10 @@ describe('StoreSink', () => {
     let full = true;
     const store: Store = {
       ...real,
-      append: (trajectories) =>
+      appendPrepared: (prepared) =>
         full
           ? Promise.reject(new StoreError('The disk is full.', { fix: 'Free some space.', retryable: true }))
-          : real.append(trajectories),
+          : real.appendPrepared(prepared),
     };
     const sink = new StoreSink({ store: Promise.resolve(store), faults: new FaultCounter(), retryMs: 20 });
     for (let count = 0; count < 5; count += 1) sink.accept(aTrajectory({}));

@@ -1,4 +1,7 @@
-/** One variant in a process of its own: `overhead-child.ts VARIANT EXPORT_URL`; prints its timings as JSON. */
+/**
+ * One variant in a process of its own: `overhead-child.ts VARIANT EXPORT_URL`. Says that it is ready, then answers each
+ * slice that its parent asks for with its timings.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,14 +13,18 @@ import { registerTelemetry, type LanguageModel } from 'ai';
 import { createApprentice } from 'apprentice';
 import { wrapModel } from 'apprentice/ai-sdk';
 import { callsPerRun, makeModel, runAgent, type Mode } from './agent.ts';
-import { quantile } from '../statistics.ts';
 
 export type Variant = 'bare' | 'apprentice' | 'langfuse';
-export type Timings = Readonly<Record<Mode, { p50: number; p99: number; cpu: number }>>;
+/** Runs of the agent, one after the other. */
+export interface Slice {
+  readonly mode: Mode;
+  readonly runs: number;
+}
 
-// Until the code is compiled and the store's thread has started: what is asked for is the cost in a process that lives.
-const warmUps = 2000;
-const runs = 3000;
+export interface Timings {
+  readonly times: readonly number[];
+  readonly cpu: number;
+}
 
 interface Subject {
   readonly model: LanguageModel;
@@ -54,28 +61,24 @@ async function subjectOf(variant: Variant, url: string): Promise<Subject> {
   }
 }
 
-/** Microseconds of a run, and of the process's own CPU time, divided by the calls of a run. */
-async function measure({ model, run }: Subject, mode: Mode): Promise<Timings[Mode]> {
+/** Microseconds of each run, and of the process's own CPU time, divided by the calls of a run. */
+async function measure({ model, run }: Subject, { mode, runs }: Slice): Promise<Timings> {
   const times: number[] = [];
-  let cpu = process.cpuUsage();
-  for (let count = -warmUps; count < runs; count += 1) {
-    if (count === 0) cpu = process.cpuUsage();
+  const cpu = process.cpuUsage();
+  for (let count = 0; count < runs; count += 1) {
     const began = performance.now();
     await run(() => runAgent(model, mode));
-    if (count >= 0) times.push(((performance.now() - began) * 1000) / callsPerRun);
+    times.push(((performance.now() - began) * 1000) / callsPerRun);
     await new Promise((resolve) => setImmediate(resolve));
   }
   const used = process.cpuUsage(cpu);
-  return {
-    p50: quantile(times, 0.5),
-    p99: quantile(times, 0.99),
-    cpu: (used.user + used.system) / runs / callsPerRun,
-  };
+  return { times, cpu: (used.user + used.system) / runs / callsPerRun };
 }
 
 const [variant, url] = process.argv.slice(2) as [Variant, string];
 const subject = await subjectOf(variant, url);
-const generate = await measure(subject, 'generate');
-const stream = await measure(subject, 'stream');
-await subject.close();
-console.log(JSON.stringify({ generate, stream } satisfies Timings));
+process.on('message', (slice: Slice) => {
+  void measure(subject, slice).then((timings) => process.send?.(timings));
+});
+process.once('disconnect', () => void subject.close());
+process.send?.('ready');

@@ -1,6 +1,6 @@
 /** A bounded queue between the recorder and the store. Whole trajectories only; every drop is counted by reason. */
 import { isApprenticeError } from '../errors.ts';
-import type { Store } from '../store/store.ts';
+import type { PreparedTrajectory, Store } from '../store/store.ts';
 import type { Reward, Trajectory } from '../trajectory/records.ts';
 import type { CaptureCounters, TrajectorySink } from './capture.ts';
 import type { FaultCounter } from './faults.ts';
@@ -18,11 +18,13 @@ export interface SinkOptions {
   readonly retryMs?: number;
 }
 
-/** Handing over holds the host up by a few microseconds for each KB, so it is done in small portions. */
-const portionBytes = 48 * 1024;
+/** Of writing trajectories down, in one turn of the host's event loop, milliseconds. */
+const sliceMs = 0.5;
 /** How long the first of a batch waits for others: a commit costs the same for one as for many. */
 const lingerMs = 20;
-/** Portions under way at a time: enough for the store's thread to commit many at once and never to wait. */
+/** How many are handed over at once. */
+const portionLength = 100;
+/** Under way at a time: enough for the store's thread to commit many at once and never to wait. */
 const maxInFlightBytes = 4 * 1024 * 1024;
 
 type DropReason = 'queue-full' | 'store-failed' | 'invalid' | 'closed';
@@ -31,14 +33,16 @@ export class StoreSink implements TrajectorySink {
   readonly #options: Required<SinkOptions>;
   readonly #dropped: Record<string, number> = {};
   /**
-   * What waits, and beside it its sizes. Not pairs of the two: V8 learns that such small objects live long and makes them
-   * in the old generation at once, where each, even when nobody has it any more, keeps its trajectory from being
-   * collected until the next full collection.
+   * What waits to be written down, and beside it its sizes. Not pairs of the two: V8 learns that such small objects live
+   * long and makes them in the old generation at once, where each, even when nobody has it any more, keeps its trajectory
+   * from being collected until the next full collection.
    */
-  #queue: Trajectory[] = [];
+  #fresh: Trajectory[] = [];
   #sizes: number[] = [];
+  /** Written down; what the store refuses for now comes back here. */
+  #prepared: PreparedTrajectory[] = [];
   #rewards: Reward[] = [];
-  /** Of the queue and of what is under way. */
+  /** Of all that is not stored yet. */
   #queuedBytes = 0;
   #inFlight = 0;
   #inFlightBytes = 0;
@@ -63,11 +67,11 @@ export class StoreSink implements TrajectorySink {
     }
     const bytes = estimateBytes(trajectory);
     const { maxQueued, maxQueuedBytes } = this.#options;
-    if (this.#queue.length + this.#inFlight >= maxQueued || this.#queuedBytes + bytes > maxQueuedBytes) {
+    if (this.#queued >= maxQueued || this.#queuedBytes + bytes > maxQueuedBytes) {
       this.#drop('queue-full', 1);
       return;
     }
-    this.#queue.push(trajectory);
+    this.#fresh.push(trajectory);
     this.#sizes.push(bytes);
     this.#queuedBytes += bytes;
     this.#kick();
@@ -100,7 +104,7 @@ export class StoreSink implements TrajectorySink {
       accepted: this.#accepted,
       stored: this.#stored,
       dropped: { ...this.#dropped },
-      queued: this.#queue.length + this.#inFlight,
+      queued: this.#queued,
       queuedBytes: this.#queuedBytes,
       faults: this.#options.faults.counts(),
     };
@@ -119,29 +123,58 @@ export class StoreSink implements TrajectorySink {
     });
   }
 
+  get #queued(): number {
+    return this.#fresh.length + this.#prepared.length + this.#inFlight;
+  }
+
   #isWaiting(): boolean {
-    return this.#queue.length > 0 || this.#rewards.length > 0;
+    return this.#fresh.length > 0 || this.#prepared.length > 0 || this.#rewards.length > 0;
   }
 
   async #pump(): Promise<void> {
     const store = await this.#options.store.catch(() => undefined);
     await this.#linger();
     while (this.#isWaiting()) {
-      if (this.#retryAt > Date.now()) await sleep(this.#retryAt - Date.now());
-      while (this.#inFlightBytes >= maxInFlightBytes) await Promise.race(this.#portions);
-      const count = this.#portionLength();
-      const portion = this.#queue.splice(0, count);
-      const sizes = this.#sizes.splice(0, count);
-      this.#begin(sizes, async () => {
-        // Without a store, because it could not be opened, everything is counted as lost.
-        if (store === undefined) this.#lose(sizes, 'store-failed');
-        else await this.#append(store, portion, sizes);
-      });
-      await nextTurn();
-      if (this.#queue.length > 0) continue;
-      // Rewards come after the trajectories that they are about.
-      await Promise.all(this.#portions);
-      if (this.#queue.length === 0) await this.#writeRewards(store);
+      // Without a store, because it could not be opened, everything is counted as lost.
+      if (store === undefined) this.#loseAll();
+      else await this.#writeSome(store);
+    }
+  }
+
+  /** As much as one turn of the host's event loop bears; rewards come after the trajectories that they are about. */
+  async #writeSome(store: Store): Promise<void> {
+    if (this.#retryAt > Date.now()) await sleep(this.#retryAt - Date.now());
+    while (this.#inFlightBytes >= maxInFlightBytes) await Promise.race(this.#portions);
+    this.#prepareSlice(store);
+    if (this.#fresh.length === 0 || this.#prepared.length >= portionLength)
+      this.#begin(store, this.#prepared.splice(0, portionLength));
+    await nextTurn();
+    if (this.#fresh.length > 0 || this.#prepared.length > 0) return;
+    await Promise.all(this.#portions);
+    if (this.#fresh.length === 0 && this.#prepared.length === 0) await this.#writeRewards(store);
+  }
+
+  #prepareSlice(store: Store): void {
+    const end = performance.now() + sliceMs;
+    let count = 0;
+    for (const trajectory of this.#fresh) {
+      this.#prepare(store, trajectory, this.#sizes[count] ?? 0);
+      count += 1;
+      if (this.#prepared.length >= portionLength || performance.now() >= end) break;
+    }
+    this.#fresh.splice(0, count);
+    this.#sizes.splice(0, count);
+  }
+
+  #prepare(store: Store, trajectory: Trajectory, estimated: number): void {
+    this.#queuedBytes -= estimated;
+    try {
+      const prepared = store.prepare(trajectory);
+      this.#prepared.push(prepared);
+      this.#queuedBytes += prepared.bytes;
+    } catch (error) {
+      this.#options.faults.count('writing to the store', error);
+      this.#drop(reasonOf(error), 1);
     }
   }
 
@@ -157,64 +190,55 @@ export class StoreSink implements TrajectorySink {
     });
   }
 
-  /** How many of those that wait are handed over next. */
-  #portionLength(): number {
-    let bytes = 0;
-    let count = 0;
-    for (const size of this.#sizes) {
-      if (count > 0 && bytes + size > portionBytes) break;
-      bytes += size;
-      count += 1;
-    }
-    return count;
-  }
-
-  /** Keeps count of what is under way; `work` calls `#end` for each trajectory as its fate is known. */
-  #begin(sizes: readonly number[], work: () => Promise<void>): void {
-    this.#inFlight += sizes.length;
-    this.#inFlightBytes += sum(sizes);
-    const settled: Promise<void> = work().finally(() => this.#portions.delete(settled));
+  #begin(store: Store, portion: readonly PreparedTrajectory[]): void {
+    if (portion.length === 0) return;
+    this.#inFlight += portion.length;
+    this.#inFlightBytes += bytesOf(portion);
+    const settled: Promise<void> = this.#append(store, portion).finally(() => this.#portions.delete(settled));
     this.#portions.add(settled);
   }
 
-  #end(sizes: readonly number[]): void {
-    this.#inFlight -= sizes.length;
-    this.#inFlightBytes -= sum(sizes);
+  #end(portion: readonly PreparedTrajectory[]): void {
+    this.#inFlight -= portion.length;
+    this.#inFlightBytes -= bytesOf(portion);
   }
 
-  async #append(store: Store, portion: readonly Trajectory[], sizes: readonly number[]): Promise<void> {
-    if (portion.length === 0) return;
+  async #append(store: Store, portion: readonly PreparedTrajectory[]): Promise<void> {
     try {
-      await store.append(portion);
-      this.#end(sizes);
+      await store.appendPrepared(portion);
+      this.#end(portion);
       this.#stored += portion.length;
-      this.#queuedBytes -= sum(sizes);
+      this.#queuedBytes -= bytesOf(portion);
     } catch (error) {
       this.#options.faults.count('writing to the store', error);
       if (isApprenticeError(error) && error.retryable) {
-        this.#end(sizes);
-        this.#queue.unshift(...portion);
-        this.#sizes.unshift(...sizes);
+        this.#end(portion);
+        this.#prepared.unshift(...portion);
         this.#retryAt = Date.now() + this.#options.retryMs;
       } else if (portion.length > 1) {
         // One that does not fit must not take its neighbours with it.
-        for (const [at, one] of portion.entries()) await this.#append(store, [one], sizes.slice(at, at + 1));
+        for (const one of portion) await this.#append(store, [one]);
       } else {
-        const invalid = isApprenticeError(error) && error.code === 'invalid_record';
-        this.#lose(sizes, invalid ? 'invalid' : 'store-failed');
+        this.#end(portion);
+        this.#queuedBytes -= bytesOf(portion);
+        this.#drop(reasonOf(error), portion.length);
       }
     }
   }
 
-  #lose(sizes: readonly number[], reason: DropReason): void {
-    this.#end(sizes);
-    this.#queuedBytes -= sum(sizes);
-    if (sizes.length > 0) this.#drop(reason, sizes.length);
+  #loseAll(): void {
+    const lost = this.#fresh.length + this.#prepared.length;
+    this.#fresh = [];
+    this.#sizes = [];
+    this.#prepared = [];
+    this.#rewards = [];
+    this.#queuedBytes = 0;
+    if (lost > 0) this.#drop('store-failed', lost);
   }
 
-  async #writeRewards(store: Store | undefined): Promise<void> {
+  async #writeRewards(store: Store): Promise<void> {
     const rewards = this.#rewards.splice(0);
-    if (rewards.length === 0 || store === undefined) return;
+    if (rewards.length === 0) return;
     try {
       await store.reward(rewards);
     } catch (error) {
@@ -237,8 +261,12 @@ export class StoreSink implements TrajectorySink {
   }
 }
 
-function sum(sizes: readonly number[]): number {
-  return sizes.reduce((total, one) => total + one, 0);
+function bytesOf(portion: readonly PreparedTrajectory[]): number {
+  return portion.reduce((total, one) => total + one.bytes, 0);
+}
+
+function reasonOf(error: unknown): DropReason {
+  return isApprenticeError(error) && error.code === 'invalid_record' ? 'invalid' : 'store-failed';
 }
 
 function nextTurn(): Promise<void> {

@@ -77,11 +77,25 @@ export interface StoreStats {
 /** What became of a record handed to `append`. */
 export type AppendResult = { readonly stored: number; readonly duplicates: number };
 
+/**
+ * A trajectory that has been checked and written down for the store that made it, and that holds nothing of the
+ * trajectory any more: small in the heap, so that much of it can wait.
+ */
+export interface PreparedTrajectory {
+  readonly id: string;
+  /** What it takes in memory, roughly. */
+  readonly bytes: number;
+}
+
 export interface Store {
   /** Where the data lies, for people. */
   readonly location: string;
   /** Durable once resolved. Idempotent by trajectory id; whole batch or nothing. */
   append(trajectories: readonly Trajectory[]): Promise<AppendResult>;
+  /** The first half of `append`, in the caller's turn. Throws InvalidRecordError. */
+  prepare(trajectory: Trajectory): PreparedTrajectory;
+  /** The second half of `append`, of what this store has prepared; again, where it has failed. */
+  appendPrepared(prepared: readonly PreparedTrajectory[]): Promise<AppendResult>;
   /** Durable once resolved. Idempotent by reward id. A reward may come before its trajectory. */
   reward(rewards: readonly Reward[]): Promise<void>;
   /**

@@ -1,8 +1,9 @@
 /** The hot path of the store: statements prepared once, and no query builder, which costs more than the insert. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { AppendResult } from '../store.ts';
+import { bodyBytes } from './bodies.ts';
 import { packBody } from './body.ts';
-import type { EncodedTrajectory } from './encoded.ts';
+import type { SentTrajectory } from './encoded.ts';
 import { responseKey } from './response-key.ts';
 import { WaitingFeedback } from './waiting-feedback.ts';
 
@@ -28,7 +29,7 @@ export class Appender {
   }
 
   /** Several batches in one transaction, with a result for each; all or nothing. Synced when it returns. */
-  appendAll(batches: readonly (readonly EncodedTrajectory[])[]): AppendResult[] {
+  appendAll(batches: readonly (readonly SentTrajectory[])[]): AppendResult[] {
     // IMMEDIATE: two processes on one file wait for each other here instead of failing at commit.
     this.#file.exec('begin immediate');
     try {
@@ -48,10 +49,10 @@ export class Appender {
   }
 
   /** Whether it was new. */
-  #insert({ columns, responseIds, lookups, body }: EncodedTrajectory): boolean {
+  #insert({ columns, responseIds, lookups, body }: SentTrajectory): boolean {
     const { changes, lastInsertRowid } = this.#trajectory.run(...columns);
     if (changes === 0) return false;
-    this.#body.run(lastInsertRowid, packBody(body));
+    this.#body.run(lastInsertRowid, packBody(bodyBytes(body)));
     for (const id of responseIds) this.#response.run(responseKey(id), lastInsertRowid);
     for (const one of lookups) this.#lookup.run(one, lastInsertRowid);
     return true;

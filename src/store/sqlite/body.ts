@@ -4,8 +4,9 @@ import { deflateSync, inflateSync } from 'node:zlib';
 /** Long runs repeat themselves, and compression pays; below this, it costs more time than writing the bytes. */
 const longFrom = 16 * 1024;
 
-export function packBody(json: string): string | Uint8Array {
-  return json.length < longFrom ? json : deflateSync(json, { level: 1 });
+/** Of the JSON as UTF-8. */
+export function packBody(json: Buffer): string | Uint8Array {
+  return json.length < longFrom ? json.toString() : deflateSync(json, { level: 1 });
 }
 
 /** Throws where the bytes are not of the zlib format. */

@@ -19,7 +19,7 @@ import type {
 import { Appender } from './appender.ts';
 import { unpackBody } from './body.ts';
 import { nodeSqliteDialect } from './dialect.ts';
-import type { EncodedTrajectory } from './encoded.ts';
+import type { SentTrajectory } from './encoded.ts';
 import { addFeedback, feedbackHistory, feedbackOn } from './feedback.ts';
 import { withLookup } from './lookups.ts';
 import { migrations, type Tables } from './migrations.ts';
@@ -40,7 +40,7 @@ export async function openDatabase(path: string): Promise<SqliteDatabase> {
   return new SqliteDatabase({ db, path, appender: new Appender(file) });
 }
 
-export class SqliteDatabase implements Omit<Store, 'append'> {
+export class SqliteDatabase implements Omit<Store, 'append' | 'prepare' | 'appendPrepared'> {
   readonly location: string;
   readonly #db: Kysely<Tables>;
   readonly #appender: Appender;
@@ -51,13 +51,13 @@ export class SqliteDatabase implements Omit<Store, 'append'> {
     this.location = options.path;
   }
 
-  append(trajectories: readonly EncodedTrajectory[]): AppendResult {
+  append(trajectories: readonly SentTrajectory[]): AppendResult {
     const [result] = this.appendAll([trajectories]);
     return result ?? { stored: 0, duplicates: 0 };
   }
 
   /** Several batches in one transaction, with a result for each; all or nothing. */
-  appendAll(batches: readonly (readonly EncodedTrajectory[])[]): readonly AppendResult[] {
+  appendAll(batches: readonly (readonly SentTrajectory[])[]): readonly AppendResult[] {
     return this.#appender.appendAll(batches);
   }
 

@@ -3,17 +3,10 @@ import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { InvalidRecordError, StoreError, type ApprenticeError } from '../../errors.ts';
 import type { Trajectory } from '../../trajectory/records.ts';
-import type { AppendResult, Store } from '../store.ts';
+import type { AppendResult, PreparedTrajectory, Store } from '../store.ts';
 import { BodyWriter } from './bodies.ts';
-import { encode } from './encoded.ts';
-import type {
-  SentTrajectory,
-  StoreBatch,
-  StoreFailure,
-  StoreMethod,
-  StoreRequest,
-  StoreResponse,
-} from './messages.ts';
+import { encode, EncodedTrajectory, type SentTrajectory } from './encoded.ts';
+import type { StoreFailure, StoreMethod, StoreRequest, StoreResponse } from './messages.ts';
 
 export interface SqliteStoreOptions {
   /** Holds `apprentice.sqlite`; made where it is missing. Default: `.apprentice`. */
@@ -55,7 +48,6 @@ class StoreThread {
   /** Requests that are not sent yet, in their order, with the number of rows in them. */
   #outbox: StoreRequest[] = [];
   #outboxRows = 0;
-  /** The texts of those rows. */
   readonly #bodies = new BodyWriter();
   #timer: NodeJS.Timeout | undefined;
 
@@ -78,12 +70,12 @@ class StoreThread {
     this.#worker.unref();
   }
 
+  prepare(trajectory: Trajectory): EncodedTrajectory {
+    return encode(trajectory, this.#bodies);
+  }
+
   /** Sent with the next requests that wait for an answer, or soon. */
-  append(trajectories: readonly Trajectory[]): Promise<unknown> {
-    const rows = trajectories.map(encode).map((row): SentTrajectory => ({
-      ...row,
-      body: this.#bodies.add(row.body),
-    }));
+  append(rows: readonly SentTrajectory[]): Promise<unknown> {
     const answer = this.#enqueue('append', [rows]);
     this.#outboxRows += rows.length;
     if (this.#outboxRows >= fullAt) this.#send();
@@ -114,23 +106,21 @@ class StoreThread {
     this.#timer = undefined;
     this.#outboxRows = 0;
     const requests = this.#outbox.splice(0);
-    const chunks = this.#bodies.take();
     if (requests.length === 0) return;
     // The process may end while the thread is idle, not while it has something to do.
     this.#worker.ref();
     try {
-      this.#worker.postMessage({ requests, chunks } satisfies StoreBatch, chunks);
-    } catch (error) {
+      this.#worker.postMessage(requests);
+    } catch {
       // One that cannot be sent must not take the others with it.
-      for (const request of requests) this.#sendAlone(request, chunks, error);
+      for (const request of requests) this.#sendAlone(request);
     }
   }
 
-  #sendAlone(request: StoreRequest, chunks: ArrayBuffer[], error: unknown): void {
+  #sendAlone(request: StoreRequest): void {
     try {
-      // Copied, not handed over: the others need them, too.
-      this.#worker.postMessage({ requests: [request], chunks } satisfies StoreBatch);
-    } catch {
+      this.#worker.postMessage([request]);
+    } catch (error) {
       this.#settle({ id: request.id, ok: false, error: unsendable(error) });
     }
   }
@@ -182,12 +172,25 @@ function failed(message: string, code: string | undefined): StoreError {
   });
 }
 
+/** Throws StoreError for what another store has prepared. */
+function sentFormOf(prepared: PreparedTrajectory): SentTrajectory {
+  if (prepared instanceof EncodedTrajectory) return prepared.sent;
+  throw new StoreError(`The trajectory ${prepared.id} was prepared by a store of another kind.`, {
+    fix: 'Append it to the store whose `prepare` was called.',
+  });
+}
+
 function asStore(thread: StoreThread, path: string): Store {
   const method = <M extends StoreMethod>(name: M) =>
     ((...given: readonly unknown[]) => thread.call(name, given)) as unknown as Store[M];
+  const prepare = (trajectory: Trajectory) => thread.prepare(trajectory);
+  const appendPrepared = async (prepared: readonly PreparedTrajectory[]) =>
+    (await thread.append(prepared.map(sentFormOf))) as AppendResult;
   return {
     location: path,
-    append: async (trajectories) => (await thread.append(trajectories)) as AppendResult,
+    append: async (trajectories) => appendPrepared(trajectories.map(prepare)),
+    prepare,
+    appendPrepared,
     reward: method('reward'),
     feedback: method('feedback'),
     feedbackHistory: method('feedbackHistory'),

@@ -1,25 +1,12 @@
 /** What the store's thread is asked and answers: lists of requests and of responses. */
 import type { Store } from '../store.ts';
-import type { BodyPlace } from './bodies.ts';
-import type { EncodedTrajectory } from './encoded.ts';
 
-export type StoreMethod = Exclude<keyof Store, 'location'>;
+export type StoreMethod = Exclude<keyof Store, 'location' | 'prepare' | 'appendPrepared'>;
 
 export interface StoreRequest {
   readonly id: number;
   readonly method: StoreMethod;
   readonly arguments: readonly unknown[];
-}
-
-/** A trajectory to append; its text lies in the chunks. */
-export interface SentTrajectory extends Omit<EncodedTrajectory, 'body'> {
-  readonly body: BodyPlace;
-}
-
-/** What is sent at once. */
-export interface StoreBatch {
-  readonly requests: readonly StoreRequest[];
-  readonly chunks: readonly ArrayBuffer[];
 }
 
 /** Errors as plain data: classes do not survive the way between threads. */

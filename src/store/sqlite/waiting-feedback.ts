@@ -2,7 +2,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { FeedbackRecord } from '../../trajectory/feedback.ts';
 import { isWithinWindow, lookupsOf, lookupsOfTarget } from '../attribution.ts';
-import type { EncodedTrajectory } from './encoded.ts';
+import type { SentTrajectory } from './encoded.ts';
 
 export class WaitingFeedback {
   readonly #any: StatementSync;
@@ -31,7 +31,7 @@ export class WaitingFeedback {
   }
 
   /** Attaches what has waited for this trajectory, which was written a moment ago. */
-  attach({ columns, responseIds, lookups: own, times }: EncodedTrajectory): void {
+  attach({ columns, responseIds, lookups: own, times }: SentTrajectory): void {
     // In the order of the insert statement in `appender.ts`.
     const [id, project = null, , , , , , , threadId, messageId] = columns;
     const lookups = lookupsOf({

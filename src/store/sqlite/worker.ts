@@ -1,10 +1,8 @@
 /** The store's thread: requests in their order, each answered once it is durable. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { InvalidRecordError } from '../../errors.ts';
-import { readBody } from './bodies.ts';
 import { openDatabase } from './database.ts';
-import type { EncodedTrajectory } from './encoded.ts';
-import type { SentTrajectory, StoreBatch, StoreFailure, StoreRequest, StoreResponse } from './messages.ts';
+import type { StoreFailure, StoreRequest, StoreResponse } from './messages.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('This file is the thread of the SQLite store and runs in a worker only.');
@@ -14,23 +12,13 @@ const database = openDatabase(path);
 const waiting: StoreRequest[] = [];
 let busy = false;
 
-port.on('message', (batch: StoreBatch) => {
-  for (const request of batch.requests) waiting.push(withBodies(request, batch.chunks));
+port.on('message', (requests: readonly StoreRequest[]) => {
+  waiting.push(...requests);
   if (busy) return;
   busy = true;
   // What has come by now is taken together: appends that stand in a row share one commit.
   setImmediate(() => void work());
 });
-
-/** What is to be appended, with its texts. */
-function withBodies(request: StoreRequest, chunks: StoreBatch['chunks']): StoreRequest {
-  if (request.method !== 'append') return request;
-  const rows = (request.arguments[0] as readonly SentTrajectory[]).map((row): EncodedTrajectory => ({
-    ...row,
-    body: readBody(chunks, row.body),
-  }));
-  return { ...request, arguments: [rows] };
-}
 
 async function work(): Promise<void> {
   while (waiting.length > 0) {
