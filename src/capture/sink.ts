@@ -19,11 +19,11 @@ export interface SinkOptions {
 }
 
 /** Of writing trajectories down, in one turn of the host's event loop, milliseconds. */
-const sliceMs = 0.5;
+const sliceMs = 0.3;
 /** How long the first of a batch waits for others: a commit costs the same for one as for many. */
 const lingerMs = 20;
 /** How many are handed over at once. */
-const portionLength = 100;
+const portionLength = 64;
 /** Under way at a time: enough for the store's thread to commit many at once and never to wait. */
 const maxInFlightBytes = 4 * 1024 * 1024;
 

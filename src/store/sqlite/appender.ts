@@ -2,7 +2,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { AppendResult } from '../store.ts';
 import { bodyBytes } from './bodies.ts';
-import { packBody } from './body.ts';
+import { packBody, type PackedBody } from './body.ts';
 import type { SentTrajectory } from './encoded.ts';
 import { responseKey } from './response-key.ts';
 import { WaitingFeedback } from './waiting-feedback.ts';
@@ -10,7 +10,7 @@ import { WaitingFeedback } from './waiting-feedback.ts';
 export class Appender {
   readonly #file: DatabaseSync;
   readonly #trajectory: StatementSync;
-  readonly #body: StatementSync;
+  readonly #bodies: Readonly<Record<PackedBody['form'], StatementSync>>;
   readonly #response: StatementSync;
   readonly #lookup: StatementSync;
   readonly #feedback: WaitingFeedback;
@@ -22,7 +22,11 @@ export class Appender {
       `insert into trajectories (id, project, name, scenario, group_id, policy, step, split, thread_id, message_id,
         parent_id, started_at, ended_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing`,
     );
-    this.#body = file.prepare('insert into bodies (sequence, body) values (?, ?)');
+    this.#bodies = {
+      // The bytes as they are: a string of them would be garbage a moment later.
+      text: file.prepare('insert into bodies (sequence, body) values (?, cast(? as text))'),
+      zlib: file.prepare('insert into bodies (sequence, body) values (?, ?)'),
+    };
     this.#response = file.prepare('insert or ignore into responses (response_key, sequence) values (?, ?)');
     this.#lookup = file.prepare('insert or ignore into lookups (lookup, sequence) values (?, ?)');
     this.#feedback = new WaitingFeedback(file);
@@ -52,7 +56,8 @@ export class Appender {
   #insert({ columns, responseIds, lookups, body }: SentTrajectory): boolean {
     const { changes, lastInsertRowid } = this.#trajectory.run(...columns);
     if (changes === 0) return false;
-    this.#body.run(lastInsertRowid, packBody(bodyBytes(body)));
+    const { form, bytes } = packBody(bodyBytes(body));
+    this.#bodies[form].run(lastInsertRowid, bytes);
     for (const id of responseIds) this.#response.run(responseKey(id), lastInsertRowid);
     for (const one of lookups) this.#lookup.run(one, lastInsertRowid);
     return true;
