@@ -25,7 +25,7 @@ const lingerMs = 20;
 /** How many are handed over at once. */
 const portionLength = 64;
 /** Under way at a time: enough for the store's thread to commit many at once and never to wait. */
-const maxInFlightBytes = 4 * 1024 * 1024;
+const maxInFlightBytes = 8 * 1024 * 1024;
 
 type DropReason = 'queue-full' | 'store-failed' | 'invalid' | 'closed';
 

@@ -31,7 +31,7 @@ export async function openDatabase(path: string): Promise<SqliteDatabase> {
   file.exec(
     // Pages of 8 KB hold most bodies with fewer overflow pages; only a new file takes the size.
     'pragma page_size = 8192; pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 10000;' +
-      'pragma wal_autocheckpoint = 2000;',
+      'pragma wal_autocheckpoint = 4000;',
   );
   const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(file) });
   const { error } = await new Migrator({ db, provider: migrations }).migrateToLatest();
