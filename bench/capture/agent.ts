@@ -76,9 +76,13 @@ function streamOf<T>(parts: readonly T[]): ReadableStream<T> {
   });
 }
 
-function settings(model: LanguageModel, calls: number) {
+/** What is called for each of the agent's events. */
+export type Telemetry = NonNullable<Parameters<typeof generateText>[0]['telemetry']>;
+
+function settings({ model, telemetry, calls = callsPerRun }: Agent) {
   return {
     model,
+    ...(telemetry === undefined ? {} : { telemetry }),
     instructions: system,
     prompt: question,
     stopWhen: isStepCount(calls),
@@ -95,10 +99,18 @@ function settings(model: LanguageModel, calls: number) {
 
 export type Mode = 'generate' | 'stream';
 
+export interface Agent {
+  readonly model: LanguageModel;
+  /** Default: none. */
+  readonly telemetry?: Telemetry;
+  /** Model calls of a run. Default: 3. */
+  readonly calls?: number;
+}
+
 /** One run of the agent, to its end. */
-export async function runAgent(model: LanguageModel, mode: Mode, calls: number = callsPerRun): Promise<void> {
-  if (mode === 'generate') await generateText(settings(model, calls));
-  else await streamText(settings(model, calls)).consumeStream();
+export async function runAgent(agent: Agent, mode: Mode): Promise<void> {
+  if (mode === 'generate') await generateText(settings(agent));
+  else await streamText(settings(agent)).consumeStream();
 }
 
 /** Bytes of what one run says: each message, tool result and answer once. */

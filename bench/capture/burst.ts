@@ -24,7 +24,7 @@ export async function benchBurst(runs: number): Promise<BurstFigures> {
     await Promise.all(
       Array.from({ length: runs }, (_, index) =>
         apprentice.run({ scenario: String(index) }, () =>
-          runAgent(model, index % 2 === 0 ? 'generate' : 'stream'),
+          runAgent({ model }, index % 2 === 0 ? 'generate' : 'stream'),
         ),
       ),
     );

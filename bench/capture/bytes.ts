@@ -24,7 +24,7 @@ export async function benchBytes(calls: number, runs: number): Promise<BytesFigu
     const apprentice = createApprentice({ project: 'bench', name: 'bench', folder });
     const model = wrapModel(makeModel(calls), apprentice);
     for (let run = 0; run < count; run += 1)
-      await apprentice.run({ scenario: String(run) }, () => runAgent(model, 'generate', calls));
+      await apprentice.run({ scenario: String(run) }, () => runAgent({ model, calls }, 'generate'));
     // Closing writes everything from the log into the file.
     await apprentice.close();
   };

@@ -37,7 +37,7 @@ let megabytesBefore = 0;
 let megabytesMost = 0;
 for (let run = 0; run < runs; run += 1) {
   try {
-    await apprentice.run({}, () => runAgent(model, 'generate'));
+    await apprentice.run({}, () => runAgent({ model }, 'generate'));
   } catch {
     hostErrors += 1;
   }

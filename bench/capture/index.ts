@@ -14,7 +14,7 @@ const progress = (line: string): void => {
   process.stderr.write(`${line}\n`);
 };
 
-const overhead = await benchOverhead(100, progress);
+const overhead = await benchOverhead(5, progress);
 progress('bytes of a run of 20 calls');
 const bytes = await benchBytes(20, 200);
 progress('a burst of 1,500 runs');

@@ -1,20 +1,13 @@
-/**
- * What recording adds to an AI SDK call, beside Langfuse. A process for each variant; they take turns of a
- * fraction of a second, and those of one round are compared: a machine with neighbours changes its speed within seconds.
- */
-import { fork, type ChildProcess } from 'node:child_process';
+/** What recording adds to an AI SDK call, beside Langfuse: processes of both in turn, medians over them. */
+import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { median, quantile, round } from '../statistics.ts';
+import { execa } from 'execa';
+import { median, round } from '../statistics.ts';
 import type { Mode } from './agent.ts';
-import type { Slice, Timings, Variant } from './overhead-child.ts';
+import type { Measures, RecorderName, Timings } from './overhead-child.ts';
 
-const variants: readonly Variant[] = ['bare', 'apprentice', 'langfuse'];
-const modes: readonly Mode[] = ['generate', 'stream'];
-
-// Until the code is compiled and the store's thread has started: what is asked for is the cost in a process that lives.
-const warmUps = 2000;
-/** A twentieth of a second or so. */
-const runsPerTurn = { generate: 100, stream: 40 } as const;
+const recorders: readonly RecorderName[] = ['apprentice', 'langfuse'];
+const measures = ['p50', 'p99', 'cpu'] as const satisfies (keyof Measures)[];
 
 /** Microseconds for each model call: of the bare agent, and how many more the others take. */
 export interface Extra {
@@ -24,109 +17,51 @@ export interface Extra {
   readonly ratio: number;
 }
 
-export type Overhead = Readonly<Record<Mode, Readonly<Record<'p50' | 'p99' | 'cpu', Extra>>>>;
+export type Overhead = Readonly<Record<Mode, Readonly<Record<keyof Measures, Extra>>>>;
 
-type Round = Readonly<Record<Variant, Timings>>;
+type Found = Readonly<Record<RecorderName, readonly Record<Mode, Timings>[]>>;
 
-export async function benchOverhead(rounds: number, onProgress: (line: string) => void): Promise<Overhead> {
-  const server = fork(file('null-server.ts'));
-  const children: ChildProcess[] = [];
+export async function benchOverhead(repeats: number, onProgress: (line: string) => void): Promise<Overhead> {
+  const server = fork(new URL('./null-server.ts', import.meta.url));
   try {
     const [{ port }] = (await once(server, 'message')) as [{ port: number }];
-    const started: [Variant, ChildProcess][] = [];
-    for (const variant of variants) {
-      const child = fork(file('overhead-child.ts'), [variant, `http://127.0.0.1:${String(port)}`], {
-        env: { ...process.env, LANGFUSE_TRACING_ENVIRONMENT: 'bench' },
-      });
-      children.push(child);
-      await nextMessage(child);
-      started.push([variant, child]);
-    }
-    for (const mode of modes) {
-      onProgress(`overhead, ${mode}: warming up`);
-      for (const [, child] of started) await turn(child, { mode, runs: warmUps });
-    }
-    const found: Record<Mode, Round[]> = { generate: [], stream: [] };
-    for (let at = 1; at <= rounds; at += 1) {
-      onProgress(`overhead ${String(at)}/${String(rounds)}`);
-      for (const mode of modes) {
-        const round: [Variant, Timings][] = [];
-        for (const [variant, child] of started)
-          round.push([variant, await turn(child, { mode, runs: runsPerTurn[mode] })]);
-        found[mode].push(Object.fromEntries(round) as Round);
+    const url = `http://127.0.0.1:${String(port)}`;
+    const found: Record<RecorderName, Record<Mode, Timings>[]> = { apprentice: [], langfuse: [] };
+    for (let repeat = 1; repeat <= repeats; repeat += 1) {
+      for (const recorder of recorders) {
+        onProgress(`overhead ${String(repeat)}/${String(repeats)}: ${recorder}`);
+        found[recorder].push(await runChild(recorder, url));
       }
-      started.push(...started.splice(0, 1)); // another one begins the next round
     }
-    return { generate: summaryOf(found.generate), stream: summaryOf(found.stream) };
+    return { generate: compare(found, 'generate'), stream: compare(found, 'stream') };
   } finally {
-    // Those that export end before the server that they export to.
-    for (const child of [...children, server]) await end(child);
+    server.disconnect();
   }
 }
 
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  if (child.connected) child.disconnect();
-  await ended;
-}
-
-function file(name: string): string {
-  return new URL(`./${name}`, import.meta.url).pathname;
-}
-
-async function turn(child: ChildProcess, slice: Slice): Promise<Timings> {
-  const answered = nextMessage(child);
-  child.send(slice);
-  return (await answered) as Timings;
-}
-
-/** Rejects where the child ends instead. */
-async function nextMessage(child: ChildProcess): Promise<unknown> {
-  const controller = new AbortController();
-  const { signal } = controller;
-  const ended = once(child, 'exit', { signal }).then(([code]) => {
-    throw new Error(`A process of the benchmark ended with ${String(code)}.`);
+async function runChild(recorder: RecorderName, url: string): Promise<Record<Mode, Timings>> {
+  const file = new URL('./overhead-child.ts', import.meta.url).pathname;
+  const { stdout } = await execa(process.execPath, [...process.execArgv, file, recorder, url], {
+    stderr: 'inherit',
+    env: { LANGFUSE_TRACING_ENVIRONMENT: 'bench' },
   });
-  try {
-    const [message] = (await Promise.race([once(child, 'message', { signal }), ended])) as [unknown];
-    return message;
-  } finally {
-    controller.abort();
-    ended.catch(() => undefined);
-  }
+  return JSON.parse(stdout.split('\n').at(-1) ?? '') as Record<Mode, Timings>;
 }
 
-/** The median call: differences within each round, of which the median. The others: over all rounds together. */
-function summaryOf(rounds: readonly Round[]): Overhead[Mode] {
-  const inRound = (variant: Variant) => rounds.map((one) => quantile(one[variant].times, 0.5));
-  const bare = inRound('bare');
-  const tail = (variant: Variant) =>
-    quantile(
-      rounds.flatMap((one) => one[variant].times),
-      0.99,
-    );
-  const cpu = (variant: Variant) => mean(rounds.map((one) => one[variant].cpu));
-  return {
-    p50: extra(median(bare), (variant) => {
-      const own = inRound(variant);
-      return median(bare.map((value, at) => (own[at] ?? NaN) - value));
-    }),
-    p99: extra(tail('bare'), (variant) => tail(variant) - tail('bare')),
-    cpu: extra(cpu('bare'), (variant) => cpu(variant) - cpu('bare')),
-  };
-}
-
-function extra(bare: number, of: (variant: Variant) => number): Extra {
-  const [apprentice, langfuse] = [of('apprentice'), of('langfuse')];
-  return {
-    bare: round(bare),
-    apprentice: round(apprentice),
-    langfuse: round(langfuse),
-    ratio: round(apprentice / langfuse),
-  };
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, one) => sum + one, 0) / values.length;
+function compare(found: Found, mode: Mode): Overhead[Mode] {
+  const entries = measures.map((measure) => {
+    const extra = (recorder: RecorderName) => median(found[recorder].map((one) => one[mode].extra[measure]));
+    const all = [...found.apprentice, ...found.langfuse];
+    const [apprentice, langfuse] = [extra('apprentice'), extra('langfuse')];
+    return [
+      measure,
+      {
+        bare: round(median(all.map((one) => one[mode].bare[measure]))),
+        apprentice: round(apprentice),
+        langfuse: round(langfuse),
+        ratio: round(apprentice / langfuse),
+      },
+    ] as const;
+  });
+  return Object.fromEntries(entries) as unknown as Overhead[Mode];
 }

@@ -47,7 +47,7 @@ export class Recorder {
   readonly #closing: ClosingOptions;
   #watchman: NodeJS.Timeout | undefined;
   /** Building records is left until the callers have their answers. */
-  readonly #later = new Later({ lingerMs: 10, sliceMs: 0.5 });
+  readonly #later = new Later({ lingerMs: 50, sliceMs: 0.5 });
 
   constructor(options: RecorderOptions) {
     this.#options = options;
