@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import type { Trajectory } from '../trajectory/records.ts';
 import type { CallStart } from './capture.ts';
 import { FaultCounter } from './faults.ts';
+import { Later } from './later.ts';
 import { Recorder } from './recorder.ts';
 import { recordOnly } from './route.ts';
 
@@ -16,7 +17,8 @@ function setUp(graceMs = 5, abandonAfterMs = 60_000) {
     close: () => Promise.resolve(),
   };
   const shared = { project: 'p', name: 'n', sink, router: recordOnly, faults };
-  const recorder = new Recorder({ ...shared, graceMs, abandonAfterMs });
+  const later = new Later({ lingerMs: 5, sliceMs: 1 });
+  const recorder = new Recorder({ ...shared, graceMs, abandonAfterMs, later });
   return { recorder, finished, faults };
 }
 

@@ -26,6 +26,8 @@ export interface RecorderOptions {
   readonly graceMs?: number;
   /** After this long without any call, a run is closed and its open calls become partial records. Default: 15 minutes. */
   readonly abandonAfterMs?: number;
+  /** Default: half a millisecond of work a turn, from 50 ms after the first piece on. */
+  readonly later?: Later;
   readonly now?: () => number;
   /** Default: UUID version 7 (RFC 9562): ids in the order of time are appended to an index instead of spread over it. */
   readonly newId?: (startedAt: number) => string;
@@ -47,11 +49,12 @@ export class Recorder {
   readonly #closing: ClosingOptions;
   #watchman: NodeJS.Timeout | undefined;
   /** Building records is left until the callers have their answers. */
-  readonly #later = new Later({ lingerMs: 50, sliceMs: 0.5 });
+  readonly #later: Later;
 
   constructor(options: RecorderOptions) {
     this.#options = options;
     this.faults = options.faults;
+    this.#later = options.later ?? new Later({ lingerMs: 50, sliceMs: 0.5 });
     const { project, name, sink, faults } = options;
     this.#runSettings = {
       project,

@@ -2,7 +2,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ActiveRun } from './run.ts';
 
-interface Failure {
+/** A failed call that nothing has tried again so far. */
+export interface Failure {
   readonly callId: string;
   readonly prompt: Prompt;
 }
@@ -10,13 +11,11 @@ interface Failure {
 /** The messages of a call, in whatever shape the framework has them. */
 export type Prompt = readonly unknown[];
 
-/** Failed calls that nothing has tried again so far. Nearly always there are none, and nothing is compared. */
-const failures = new WeakMap<ActiveRun, Failure[]>();
-
 /** The failed call of this run that a call with this prompt tries again, if there is one. */
 export function retryOf(run: ActiveRun, prompt: Prompt): string | undefined {
-  const pending = failures.get(run);
-  if (pending === undefined) return undefined;
+  const pending = run.failures;
+  // Nearly always, and nothing is compared.
+  if (pending.length === 0) return undefined;
   const index = pending.findLastIndex((failure) => isSamePrompt(failure.prompt, prompt));
   const [failure] = index < 0 ? [] : pending.splice(index, 1);
   return failure?.callId;
@@ -24,10 +23,7 @@ export function retryOf(run: ActiveRun, prompt: Prompt): string | undefined {
 
 /** Remembers an attempt that failed. */
 export function noteFailure(run: ActiveRun, prompt: Prompt, callId: string): void {
-  const failure = { callId, prompt };
-  const pending = failures.get(run);
-  if (pending === undefined) failures.set(run, [failure]);
-  else pending.push(failure);
+  run.failures.push({ callId, prompt });
 }
 
 /** Some frameworks build the prompt anew for each attempt: as many messages, and the same one at the end, will do. */

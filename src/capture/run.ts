@@ -7,6 +7,7 @@ import { recordVersion, type Trajectory, type TrajectoryEvent } from '../traject
 import { CallDraft, type DraftRun } from './call-draft.ts';
 import type { CallStart, FoundToolResult, OpenCall, Run, RunOptions } from './capture.ts';
 import { modelCallOf, type RecordSettings } from './model-call-record.ts';
+import type { Failure } from './retries.ts';
 import type { Route } from './route.ts';
 import { withRun } from './scope.ts';
 
@@ -48,6 +49,8 @@ type Draft = CallDraft | ToolDraft;
 export class ActiveRun implements Run, DraftRun {
   readonly route: Route;
   readonly rawArguments = new Map<string, string>();
+  /** For `retries.ts`. */
+  readonly failures: Failure[] = [];
   readonly parentId: string | undefined;
   readonly #parentCallId: string | undefined;
   readonly #settings: RunSettings;

@@ -18,8 +18,13 @@ export interface SinkOptions {
   readonly retryMs?: number;
 }
 
-/** Of writing trajectories down, in one turn of the host's event loop, milliseconds. */
-const sliceMs = 0.3;
+/**
+ * Of writing trajectories down, in one turn of the host's event loop, milliseconds. A host that records without a pause is
+ * given short turns, as each of them is late by one; any other few long ones, as each holds up an answer on its way.
+ */
+const sliceMs = { backlog: 0.3, usual: 1 };
+/** Trajectories that wait where a host records faster than they are written down. */
+const backlog = 100;
 /** How long the first of a batch waits for others: a commit costs the same for one as for many. */
 const lingerMs = 20;
 /** How many are handed over at once. */
@@ -155,7 +160,8 @@ export class StoreSink implements TrajectorySink {
   }
 
   #prepareSlice(store: Store): void {
-    const end = performance.now() + sliceMs;
+    const slice = this.#fresh.length > backlog ? sliceMs.backlog : sliceMs.usual;
+    const end = performance.now() + slice;
     let count = 0;
     for (const trajectory of this.#fresh) {
       this.#prepare(store, trajectory, this.#sizes[count] ?? 0);

@@ -9,31 +9,31 @@ import type { TapCallbacks } from './tap-callbacks.ts';
 export function pump<T>(
   source: ReadableStreamDefaultReader<T>,
   sink: WritableStream<T>,
-  { part, end }: TapCallbacks<T>,
+  callbacks: TapCallbacks<T>,
 ): void {
   const writer = sink.getWriter();
   let over = false;
   const sinkFailed = (reason: unknown): void => {
     if (over) return;
     over = true;
-    end({ type: 'cancelled', reason });
+    callbacks.end({ type: 'cancelled', reason });
     source.cancel(reason).catch(ignore);
   };
   const sourceFailed = (error: unknown): void => {
     if (over) return;
     over = true;
-    end({ type: 'error', error });
+    callbacks.end({ type: 'error', error });
     writer.abort(error).catch(ignore);
   };
   const take = (next: ReadableStreamReadResult<T>): void => {
     if (over) return;
     if (next.done) {
       over = true;
-      end({ type: 'done' });
+      callbacks.end({ type: 'done' });
       writer.close().catch(ignore);
       return;
     }
-    part(next.value);
+    callbacks.part(next.value);
     const written = writer.write(next.value);
     if ((writer.desiredSize ?? 0) > 0) {
       written.catch(ignore); // told by `closed`

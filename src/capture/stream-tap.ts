@@ -17,7 +17,7 @@ export function tapStreamAs<T>(
   source: ReadableStream<T>,
   callbacks: TapCallbacks<T>,
 ): ReadableStream<T> {
-  return new Class(tappedSource(source.getReader(), callbacks), unbuffered);
+  return new Class(new TappedSource(source.getReader(), callbacks), unbuffered);
 }
 
 const unbuffered = { highWaterMark: 0 };
@@ -28,7 +28,7 @@ class TappedStream<T> extends ReadableStream<T> {
   readonly #callbacks: TapCallbacks<T>;
 
   constructor(source: ReadableStreamDefaultReader<T>, callbacks: TapCallbacks<T>) {
-    super(tappedSource(source, callbacks), unbuffered);
+    super(new TappedSource(source, callbacks), unbuffered);
     this.#source = source;
     this.#callbacks = callbacks;
   }
@@ -46,31 +46,38 @@ class TappedStream<T> extends ReadableStream<T> {
   }
 }
 
-function tappedSource<T>(
-  source: ReadableStreamDefaultReader<T>,
-  { part, end }: TapCallbacks<T>,
-): UnderlyingDefaultSource<T> {
-  return {
-    // Promise callbacks instead of an async function: this runs for each part of each stream.
-    pull: (controller) =>
-      source.read().then(
-        (next) => {
-          if (next.done) {
-            end({ type: 'done' });
-            controller.close();
-            return;
-          }
-          part(next.value);
-          controller.enqueue(next.value);
-        },
-        (error: unknown) => {
-          end({ type: 'error', error });
-          controller.error(error);
-        },
-      ),
-    cancel(reason: unknown) {
-      end({ type: 'cancelled', reason });
-      return source.cancel(reason);
-    },
-  };
+/** A class, so that what is made for each stream are two fields. */
+class TappedSource<T> implements UnderlyingDefaultSource<T> {
+  readonly #source: ReadableStreamDefaultReader<T>;
+  readonly #callbacks: TapCallbacks<T>;
+
+  constructor(source: ReadableStreamDefaultReader<T>, callbacks: TapCallbacks<T>) {
+    this.#source = source;
+    this.#callbacks = callbacks;
+  }
+
+  // Promise callbacks instead of an async function: this runs for each part of each stream.
+  pull(controller: ReadableStreamDefaultController<T>): Promise<void> {
+    const callbacks = this.#callbacks;
+    return this.#source.read().then(
+      (next) => {
+        if (next.done) {
+          callbacks.end({ type: 'done' });
+          controller.close();
+          return;
+        }
+        callbacks.part(next.value);
+        controller.enqueue(next.value);
+      },
+      (error: unknown) => {
+        callbacks.end({ type: 'error', error });
+        controller.error(error);
+      },
+    );
+  }
+
+  cancel(reason: unknown): Promise<void> {
+    this.#callbacks.end({ type: 'cancelled', reason });
+    return this.#source.cancel(reason);
+  }
 }

@@ -43,6 +43,29 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
         expect(await store.count({})).toBe(0);
       }));
 
+    it('stores what it has prepared, whatever becomes of the trajectory meanwhile', () =>
+      withStore(async (store) => {
+        const trajectory = aTrajectory({ metadata: { said: 'before' } });
+        const asItWas = structuredClone(trajectory);
+        const prepared = store.prepare(trajectory);
+        trajectory.metadata['said'] = 'after';
+        expect(prepared.id).toBe(trajectory.id);
+        expect(prepared.bytes).toBeGreaterThan(JSON.stringify(trajectory.metadata).length);
+        expect(await store.appendPrepared([prepared])).toEqual({ stored: 1, duplicates: 0 });
+        expect(await store.appendPrepared([prepared])).toEqual({ stored: 0, duplicates: 1 });
+        expect((await store.get(trajectory.id))?.trajectory).toEqual(asItWas);
+      }));
+
+    it('refuses to prepare what is invalid, and to append what it has not prepared', () =>
+      withStore(async (store) => {
+        const broken = { ...aTrajectory({}), project: 7 } as unknown as Trajectory;
+        expect(() => store.prepare(broken)).toThrow(/"project".*is 7/);
+        await expect(store.appendPrepared([{ id: 'from-elsewhere', bytes: 1 }])).rejects.toThrow(
+          /from-elsewhere/,
+        );
+        expect(await store.count({})).toBe(0);
+      }));
+
     it('finds by scenario, policy, split, thread, message, response and time', () =>
       withStore(async (store) => {
         const call = { ...aCall({}), response: { ...aCall({}).response, id: 'resp-1' } };

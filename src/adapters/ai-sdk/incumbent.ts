@@ -4,7 +4,7 @@ import { errorOutcome } from '../../capture/outcome.ts';
 import { RecordedCall } from '../../capture/recorded-call.ts';
 import type { ActiveRun } from '../../capture/run.ts';
 import { tapStream } from '../../capture/stream-tap.ts';
-import type { StreamEnd } from '../../capture/tap-callbacks.ts';
+import type { StreamEnd, TapCallbacks } from '../../capture/tap-callbacks.ts';
 import { answerMessage, toMessages, toTools } from './messages.ts';
 import { givenParameters } from './parameters.ts';
 import { SeenParts } from './seen-parts.ts';
@@ -28,53 +28,85 @@ export interface IncumbentCall {
 }
 
 /** `doGenerate` of the incumbent; its result is given back as it is. */
-export async function generateByIncumbent(call: IncumbentCall): Promise<GenerateResult> {
-  const { model, options } = call;
+export function generateByIncumbent(call: IncumbentCall): Promise<GenerateResult> {
   const recorded = begin(call, false);
-  try {
-    const result = await model.doGenerate(options);
-    if (call.fallback) keepNow(call.run, () => result.content);
-    recorded.end({ status: 'ok' }, () => resultRecord(call, result));
-    return result;
-  } catch (error) {
-    recorded.end(errorOutcome(error, options.abortSignal));
-    throw error;
-  }
+  const { model, options } = call;
+  return watched(
+    () => model.doGenerate(options),
+    (result) => {
+      if (call.fallback) keepNow(call.run, () => result.content);
+      recorded.end({ status: 'ok' }, () => resultRecord(call, result));
+      return result;
+    },
+    (error) => {
+      recorded.end(errorOutcome(error, options.abortSignal));
+    },
+  );
 }
 
 /** `doStream` of the incumbent; its parts pass through one by one, unchanged. */
-export async function streamByIncumbent(call: IncumbentCall): Promise<StreamResult> {
-  const { model, options } = call;
+export function streamByIncumbent(call: IncumbentCall): Promise<StreamResult> {
   const recorded = begin(call, true);
-  let result: StreamResult;
+  const { model, options } = call;
+  return watched(
+    () => model.doStream(options),
+    (result) => ({ ...result, stream: tapStream(result.stream, new StreamRecording(call, recorded)) }),
+    (error) => {
+      recorded.end(errorOutcome(error, options.abortSignal));
+    },
+  );
+}
+
+/** `await` in the callbacks of the promise: an async function would cost the caller more turns of its microtask queue. */
+function watched<T>(
+  send: () => PromiseLike<T>,
+  succeeded: (result: T) => T,
+  failed: (error: unknown) => void,
+): Promise<T> {
+  let sent: Promise<T>;
   try {
-    result = await model.doStream(options);
+    sent = Promise.resolve(send());
   } catch (error) {
-    recorded.end(errorOutcome(error, options.abortSignal));
+    failed(error);
     throw error;
   }
-  const seen = new SeenParts();
-  const read = (): CallAnswer => streamRecord(call, seen);
-  recorded.partial(read);
-  const finish = (how: StreamEnd): void => {
-    if (call.fallback) keepNow(call.run, () => seen.content);
-    recorded.end(seen.outcome(how, options.abortSignal), read);
-  };
-  let begun = false;
-  const stream = tapStream(result.stream, {
-    part: (part) => {
-      const { type } = part;
-      if (!begun && type !== 'stream-start' && type !== 'response-metadata') {
-        begun = true;
-        recorded.firstToken();
-      }
-      seen.add(part);
-      // A reader may leave at an error, without waiting for the finish part behind it.
-      if (type === 'error') finish({ type: 'error', error: part['error'] });
-    },
-    end: finish,
+  return sent.then(succeeded, (error: unknown) => {
+    failed(error);
+    throw error;
   });
-  return { ...result, stream };
+}
+
+/** What a stream says on its way to the reader. */
+class StreamRecording implements TapCallbacks<Part> {
+  readonly #call: IncumbentCall;
+  readonly #recorded: RecordedCall;
+  readonly #seen = new SeenParts();
+  readonly #read = (): CallAnswer => streamRecord(this.#call, this.#seen);
+  #begun = false;
+
+  constructor(call: IncumbentCall, recorded: RecordedCall) {
+    this.#call = call;
+    this.#recorded = recorded;
+    recorded.partial(this.#read);
+  }
+
+  part(part: Part): void {
+    const { type } = part;
+    if (!this.#begun && type !== 'stream-start' && type !== 'response-metadata') {
+      this.#begun = true;
+      this.#recorded.firstToken();
+    }
+    this.#seen.add(part);
+    // A reader may leave at an error, without waiting for the finish part behind it.
+    if (type === 'error') this.end({ type: 'error', error: part['error'] });
+  }
+
+  end(how: StreamEnd): void {
+    const { run, options, fallback } = this.#call;
+    const seen = this.#seen;
+    if (fallback) keepNow(run, () => seen.content);
+    this.#recorded.end(seen.outcome(how, options.abortSignal), this.#read);
+  }
 }
 
 function begin({ run, model, options, fallback }: IncumbentCall, streamed: boolean): RecordedCall {

@@ -1,8 +1,8 @@
 /** What happens to each call on a wrapped model: its run, its route, its record. */
-import { answer, isAnswering } from '../../capture/answering.ts';
+import { answer, isAnswering } from '../../capture/scope.ts';
 import type { Recorder } from '../../capture/recorder.ts';
 import type { ActiveRun } from '../../capture/run.ts';
-import { generateByIncumbent, streamByIncumbent } from './incumbent.ts';
+import { generateByIncumbent, streamByIncumbent, type IncumbentCall } from './incumbent.ts';
 import { generateByPolicy, streamByPolicy, type PolicyCall } from './policy/call.ts';
 import type {
   CallOptions,
@@ -12,11 +12,24 @@ import type {
   StreamResult,
 } from './specification.ts';
 
+/** Who may answer a call, one of `doGenerate` or of `doStream`. */
 interface Ways<T> {
-  readonly bare: () => PromiseLike<T>;
+  readonly bare: (model: LanguageModelLike, options: CallOptions) => PromiseLike<T>;
   readonly byPolicy: (call: PolicyCall) => Promise<T>;
-  readonly byIncumbent: (run: ActiveRun, fallback: boolean) => Promise<T>;
+  readonly byIncumbent: (call: IncumbentCall) => PromiseLike<T>;
 }
+
+const toGenerate: Ways<GenerateResult> = {
+  bare: (model, options) => model.doGenerate(options),
+  byPolicy: generateByPolicy,
+  byIncumbent: generateByIncumbent,
+};
+
+const toStream: Ways<StreamResult> = {
+  bare: (model, options) => model.doStream(options),
+  byPolicy: streamByPolicy,
+  byIncumbent: streamByIncumbent,
+};
 
 export class ModelCalls {
   readonly #model: LanguageModelLike;
@@ -29,22 +42,12 @@ export class ModelCalls {
     this.#recorder = recorder;
   }
 
-  generate(options: CallOptions): Promise<GenerateResult> {
-    const model = this.#model;
-    return this.#answer(options, {
-      bare: () => model.doGenerate(options),
-      byPolicy: generateByPolicy,
-      byIncumbent: (run, fallback) => generateByIncumbent({ run, model, options, fallback }),
-    });
+  generate(options: CallOptions): PromiseLike<GenerateResult> {
+    return this.#answer(options, toGenerate);
   }
 
-  stream(options: CallOptions): Promise<StreamResult> {
-    const model = this.#model;
-    return this.#answer(options, {
-      bare: () => model.doStream(options),
-      byPolicy: streamByPolicy,
-      byIncumbent: (run, fallback) => streamByIncumbent({ run, model, options, fallback }),
-    });
+  stream(options: CallOptions): PromiseLike<StreamResult> {
+    return this.#answer(options, toStream);
   }
 
   /** Whether a policy would answer a call that is made here and now. */
@@ -54,14 +57,15 @@ export class ModelCalls {
   }
 
   /** Without async functions on the way to the incumbent: each would cost the caller turns of its microtask queue. */
-  #answer<T>(options: CallOptions, ways: Ways<T>): Promise<T> {
+  #answer<T>(options: CallOptions, ways: Ways<T>): PromiseLike<T> {
+    const model = this.#model;
     // A model wrapped twice, with middleware between, is recorded once.
-    if (isAnswering(options.prompt)) return Promise.resolve(ways.bare());
+    if (isAnswering(options.prompt)) return ways.bare(model, options);
     const run = this.#run();
-    if (run === undefined) return Promise.resolve(ways.bare());
+    if (run === undefined) return ways.bare(model, options);
     return answer(options.prompt, () =>
       run.route.kind === 'incumbent'
-        ? ways.byIncumbent(run, false)
+        ? ways.byIncumbent({ run, model, options, fallback: false })
         : this.#byPolicy(run, run.route, options, ways),
     );
   }
@@ -72,12 +76,13 @@ export class ModelCalls {
     options: CallOptions,
     ways: Ways<T>,
   ): Promise<T> {
-    const call = { run, route, model: this.#model, version: this.#version, options };
+    const model = this.#model;
+    const call = { run, route, model, version: this.#version, options };
     try {
       return await ways.byPolicy(call);
     } catch (error) {
       if (!mayFallBack(call)) throw error;
-      return ways.byIncumbent(run, true);
+      return ways.byIncumbent({ run, model, options, fallback: true });
     }
   }
 

@@ -1,5 +1,5 @@
 /** What happens to each call on a wrapped model: its run, its route, its record. */
-import { answer as answering, isInsideCall } from '../../capture/answering.ts';
+import { answer as answering, isInsideCall } from '../../capture/scope.ts';
 import type { CallAnswer } from '../../capture/capture.ts';
 import type { PolicyRoute } from '../../capture/recorded-call.ts';
 import type { Recorder } from '../../capture/recorder.ts';

@@ -2,7 +2,7 @@
  * The wire recorder: a `fetch` that records chat completions, of whichever client it is given to, and lets the policy of
  * their run answer once there is one. Everything else passes through untouched.
  */
-import { answer, isInsideCall } from '../answering.ts';
+import { answer, isInsideCall } from '../scope.ts';
 import type { Recorder } from '../recorder.ts';
 import type { ActiveRun } from '../run.ts';
 import { noteToolResults, parseJson, type WireCall } from './call.ts';
