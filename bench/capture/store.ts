@@ -35,7 +35,7 @@ export interface StoreFigures {
 const distinctRows = 1000;
 
 /** Rows come as fast as the store takes them: a backlog that grows would measure the collector. */
-const outstanding = 1000;
+const outstanding = 500;
 const perTurn = 8;
 
 /** Measures the store behind its sink, on a fresh file in the temporary folder. */

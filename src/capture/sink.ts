@@ -23,14 +23,14 @@ export interface SinkOptions {
  * given short turns, as each of them is late by one; any other few long ones, as each holds up an answer on its way.
  */
 const sliceMs = { backlog: 0.3, usual: 1 };
-/** Trajectories that wait where a host records faster than they are written down. */
+/** Trajectories on their way, waiting or sent, from which on a host counts as one that records without a pause. */
 const backlog = 100;
 /** How long the first of a batch waits for others: a commit costs the same for one as for many. */
 const lingerMs = 20;
 /** How many are handed over at once. */
 const portionLength = 64;
 /** Under way at a time: enough for the store's thread to commit many at once and never to wait. */
-const maxInFlightBytes = 8 * 1024 * 1024;
+const maxInFlightBytes = 4 * 1024 * 1024;
 
 type DropReason = 'queue-full' | 'store-failed' | 'invalid' | 'closed';
 
@@ -160,7 +160,7 @@ export class StoreSink implements TrajectorySink {
   }
 
   #prepareSlice(store: Store): void {
-    const slice = this.#fresh.length > backlog ? sliceMs.backlog : sliceMs.usual;
+    const slice = this.#queued > backlog ? sliceMs.backlog : sliceMs.usual;
     const end = performance.now() + slice;
     let count = 0;
     for (const trajectory of this.#fresh) {
