@@ -36,10 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     watch_lifeline()
     say("progress", stage="import", message="loading torch")
-    import uvicorn
-
     from .server.app import Sidecar
-    from .server.run import run
+    from .server.run import configured, run
     from .server.security import Access
 
     say("progress", stage="model", message=f"loading {options.model}")
@@ -56,8 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         engines = load_engines(options, lambda stage, text: say("progress", stage=stage, message=text))
         passing("model-loaded")
         app = Sidecar(engines, Access(token), instance=instance).app()
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
-        run(engines.serving, config, listener, ready)
+        run(engines.serving, configured(app), listener, ready)
     except SidecarError as error:
         say("failed", code=error.code, message=error.message, fix=error.fix)
         return 1

@@ -59,10 +59,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace, token: str, state: Path, listener: socket.socket) -> int:
     say("progress", stage="import", message="loading torch")
-    import uvicorn
-
     from .server.app import Sidecar
-    from .server.run import run
+    from .server.run import configured, run
     from .server.security import LOOPBACK, Access
 
     name = options.model_name or options.model
@@ -84,9 +82,8 @@ def _serve(options: argparse.Namespace, token: str, state: Path, listener: socke
     access = Access(token, hosts=None if named else LOOPBACK, root=state)
     app = Sidecar(engines, access, instance=instance).app()
     try:
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", proxy_headers=False,
-                                timeout_graceful_shutdown=GRACE_SECONDS,
-                                ssl_certfile=certificate, ssl_keyfile=key)  # fmt: skip
+        config = configured(app, proxy_headers=False, timeout_graceful_shutdown=GRACE_SECONDS,
+                            ssl_certfile=certificate, ssl_keyfile=key)  # fmt: skip
         config.load()
     except OSError as error:
         return _failed(SidecarError("tls_unusable", f"The certificate or its key cannot be read: {error}.",

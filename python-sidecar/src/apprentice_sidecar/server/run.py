@@ -5,10 +5,22 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 
 from ..serving.contract import ServingEngine
+
+#: How long a connection may be idle. Longer than any client keeps one (Node's fetch 4 s, httpx 5 s, others 60 s): where
+#: the server is the one that closes it, a request that is on its way at that moment fails.
+KEEP_ALIVE_SECONDS = 120
+
+
+def configured(app: Any, **more: Any) -> uvicorn.Config:
+    """What all our servers have in common; `more` are options of uvicorn's."""
+    return uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=KEEP_ALIVE_SECONDS, **more
+    )
 
 
 def run(serving: ServingEngine, config: uvicorn.Config, listener: socket.socket, ready: Callable[[], None]) -> None:

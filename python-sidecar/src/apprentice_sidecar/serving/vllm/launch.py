@@ -92,6 +92,8 @@ def launch_environment(settings: VllmSettings, inherited: Mapping[str, str]) -> 
         # Routes to pause and resume. vLLM asks for the key under /v1 only: who may connect to this machine's loopback
         # could call these.
         "VLLM_SERVER_DEV_MODE": "1",
+        # As our own server's, in `server/run.py`, and for the same reason; the default is 5 seconds.
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "120",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
