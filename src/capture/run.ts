@@ -49,7 +49,7 @@ type Draft = CallDraft | ToolDraft;
 export class ActiveRun implements Run, DraftRun {
   readonly route: Route;
   readonly rawArguments = new Map<string, string>();
-  /** For `retries.ts`. */
+  /** Calls that failed and that nothing has tried again so far: see `retries.ts`. */
   readonly failures: Failure[] = [];
   readonly parentId: string | undefined;
   readonly #parentCallId: string | undefined;
