@@ -37,6 +37,8 @@ const distinctRows = 1000;
 /** Rows come as fast as the store takes them: a backlog that grows would measure the collector. */
 const outstanding = 500;
 const perTurn = 8;
+/** Rows until the code is compiled, written as those that are measured. */
+const warmUp = 30_000;
 
 /** Measures the store behind its sink, on a fresh file in the temporary folder. */
 export async function benchStore(rows: number): Promise<StoreFigures> {
@@ -47,23 +49,16 @@ export async function benchStore(rows: number): Promise<StoreFigures> {
     const sink = new StoreSink({
       store: Promise.resolve(store),
       faults: new FaultCounter(),
-      maxQueued: rows,
+      maxQueued: 2 * outstanding,
     });
     const made = Array.from({ length: distinctRows }, () => agentRun());
-    // Until the code is compiled.
-    for (let count = 0; count < 4000; count += 1) sink.accept(another(made, count));
-    await sink.flush({ timeoutMs: 60_000 });
+    await write(sink, made, warmUp);
     const idle = await loopDelay(() => sleep(1000));
 
     let seconds = 0;
     const full = await loopDelay(async () => {
       const began = performance.now();
-      for (let at = 0; at < rows; at += perTurn) {
-        for (let next = at; next < Math.min(rows, at + perTurn); next += 1) sink.accept(another(made, next));
-        await new Promise((resolve) => setImmediate(resolve));
-        while (sink.counters().queued > outstanding) await sleep(1);
-      }
-      await sink.flush({ timeoutMs: 120_000 });
+      await write(sink, made, rows);
       seconds = (performance.now() - began) / 1000;
     });
     const { dropped } = sink.counters();
@@ -90,6 +85,15 @@ export async function benchStore(rows: number): Promise<StoreFigures> {
     await store.close();
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+async function write(sink: StoreSink, made: readonly Trajectory[], rows: number): Promise<void> {
+  for (let at = 0; at < rows; at += perTurn) {
+    for (let next = at; next < Math.min(rows, at + perTurn); next += 1) sink.accept(another(made, next));
+    await new Promise((resolve) => setImmediate(resolve));
+    while (sink.counters().queued > outstanding) await sleep(1);
+  }
+  await sink.flush({ timeoutMs: 120_000 });
 }
 
 /** Three calls of an agent with a long system prompt, two tool results and sampled tokens: 9 KB or so. */

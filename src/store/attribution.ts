@@ -15,7 +15,7 @@ export function feedbackId(options: {
   return createHash('sha256').update(text).digest('hex').slice(0, 32);
 }
 
-/** What the user calls a run, as `kind:value`: that has neither a column nor a table of its own. */
+/** What the user calls a run. */
 export function ownLookups({ runId, keys = {} }: Pick<Trajectory, 'runId' | 'keys'>): string[] {
   return [
     ...(runId === undefined ? [] : [lookup('run', runId)]),
@@ -23,32 +23,33 @@ export function ownLookups({ runId, keys = {} }: Pick<Trajectory, 'runId' | 'key
   ];
 }
 
-/** Everything that feedback can find a trajectory by. */
-export function lookupsOf(known: {
-  readonly id: string;
-  readonly messageId: string | null;
-  readonly threadId: string | null;
-  readonly responseIds: readonly string[];
-  /** See `ownLookups`. */
-  readonly own: readonly string[];
-}): string[] {
-  const { id, messageId, threadId, responseIds, own } = known;
+/** Everything that feedback can find a trajectory by, but for its own id, as `kind:value`. */
+export function namesOf(
+  known: Pick<Trajectory, 'messageId' | 'threadId' | 'runId' | 'keys'> & {
+    readonly responseIds: readonly string[];
+  },
+): string[] {
+  const { messageId, threadId, responseIds } = known;
   return [
-    lookup('trajectory', id),
     ...responseIds.map((one) => lookup('response', one)),
     ...(messageId === null ? [] : [lookup('message', messageId)]),
     ...(threadId === null ? [] : [lookup('thread', threadId)]),
-    ...own,
+    ...ownLookups(known),
   ];
+}
+
+/** Of a trajectory's own id. */
+export function idLookup(id: string): string {
+  return lookup('trajectory', id);
 }
 
 /** Everything that a target asks for, the most telling first: a trajectory must have all of it. */
 export function lookupsOfTarget(target: FeedbackTarget): string[] {
   const { trajectoryId, callId, responseId, messageId, threadId } = target;
   return [
-    ...(trajectoryId === undefined ? [] : [lookup('trajectory', trajectoryId)]),
+    ...(trajectoryId === undefined ? [] : [idLookup(trajectoryId)]),
     // Ids of calls begin with that of their trajectory: no index is needed for them.
-    ...(callId === undefined ? [] : [lookup('trajectory', callId.replace(/\.\d+$/, ''))]),
+    ...(callId === undefined ? [] : [idLookup(callId.replace(/\.\d+$/, ''))]),
     ...(responseId === undefined ? [] : [lookup('response', responseId)]),
     ...(messageId === undefined ? [] : [lookup('message', messageId)]),
     ...ownLookups(target),

@@ -8,7 +8,7 @@ import { message, modelCall, tokens, toolResult, trajectory } from '../trajector
 import type { ModelCall, Trajectory, TrajectoryEvent } from '../trajectory/records.ts';
 
 const kept = z.int().nonnegative();
-const compactCall = modelCall.extend({
+export const compactCall = modelCall.extend({
   request: modelCall.shape.request.extend({
     messages: z.object({ kept, added: z.array(message) }),
     /** null: as in the call before. */

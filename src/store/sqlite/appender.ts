@@ -1,18 +1,17 @@
 /** The hot path of the store: statements prepared once, and no query builder, which costs more than the insert. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { AppendResult } from '../store.ts';
-import { bodyBytes } from './bodies.ts';
 import { packBody, type PackedBody } from './body.ts';
-import type { SentTrajectory } from './encoded.ts';
-import { responseKey } from './response-key.ts';
+import type { TrajectoryHead } from './encoded.ts';
+import { KeyIndex } from './keys.ts';
+import { recordAt, type RecordPlace } from './record-bytes.ts';
 import { WaitingFeedback } from './waiting-feedback.ts';
 
 export class Appender {
   readonly #file: DatabaseSync;
   readonly #trajectory: StatementSync;
   readonly #bodies: Readonly<Record<PackedBody['form'], StatementSync>>;
-  readonly #response: StatementSync;
-  readonly #lookup: StatementSync;
+  readonly #keys: KeyIndex;
   readonly #feedback: WaitingFeedback;
 
   /** The tables must be up to date. */
@@ -24,24 +23,28 @@ export class Appender {
     );
     this.#bodies = {
       // The bytes as they are: a string of them would be garbage a moment later.
-      text: file.prepare('insert into bodies (sequence, body) values (?, cast(? as text))'),
-      zlib: file.prepare('insert into bodies (sequence, body) values (?, ?)'),
+      text: file.prepare('insert into bodies (sequence, body, numbers) values (?, cast(? as text), ?)'),
+      zlib: file.prepare('insert into bodies (sequence, body, numbers) values (?, ?, ?)'),
     };
-    this.#response = file.prepare('insert or ignore into responses (response_key, sequence) values (?, ?)');
-    this.#lookup = file.prepare('insert or ignore into lookups (lookup, sequence) values (?, ?)');
+    this.#keys = new KeyIndex(file);
     this.#feedback = new WaitingFeedback(file);
   }
 
   /** Several batches in one transaction, with a result for each; all or nothing. Synced when it returns. */
-  appendAll(batches: readonly (readonly SentTrajectory[])[]): AppendResult[] {
+  appendAll(batches: readonly (readonly RecordPlace[])[]): AppendResult[] {
     // IMMEDIATE: two processes on one file wait for each other here instead of failing at commit.
     this.#file.exec('begin immediate');
     try {
       const waiting = this.#feedback.isAny();
       const results = batches.map((batch) => {
-        const stored = batch.filter((one) => this.#insert(one));
-        if (waiting) for (const one of stored) this.#feedback.attach(one);
-        return { stored: stored.length, duplicates: batch.length - stored.length };
+        let stored = 0;
+        for (const place of batch) {
+          const head = this.#insert(place);
+          if (head === undefined) continue;
+          stored += 1;
+          if (waiting) this.#feedback.attach(head);
+        }
+        return { stored, duplicates: batch.length - stored };
       });
       this.#file.exec('commit');
       return results;
@@ -52,14 +55,20 @@ export class Appender {
     }
   }
 
-  /** Whether it was new. */
-  #insert({ columns, responseIds, lookups, body }: SentTrajectory): boolean {
-    const { changes, lastInsertRowid } = this.#trajectory.run(...columns);
-    if (changes === 0) return false;
-    const { form, bytes } = packBody(bodyBytes(body));
-    this.#bodies[form].run(lastInsertRowid, bytes);
-    for (const id of responseIds) this.#response.run(responseKey(id), lastInsertRowid);
-    for (const one of lookups) this.#lookup.run(one, lastInsertRowid);
-    return true;
+  /** Work that can wait until what was appended has been answered for. */
+  tidy(): void {
+    this.#keys.tidy();
+  }
+
+  /** Its head, where it was new. */
+  #insert(place: RecordPlace): TrajectoryHead | undefined {
+    const { numbers, head: json, body } = recordAt(place);
+    const head = JSON.parse(json.toString()) as TrajectoryHead;
+    const { changes, lastInsertRowid } = this.#trajectory.run(...head.columns);
+    if (changes === 0) return undefined;
+    const { form, bytes } = packBody(body);
+    this.#bodies[form].run(lastInsertRowid, bytes, numbers);
+    this.#keys.add(head.lookups, lastInsertRowid);
+    return head;
   }
 }

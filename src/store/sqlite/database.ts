@@ -6,7 +6,8 @@ import { parseReward, parseVersioned } from '../../trajectory/parse.ts';
 import type { FeedbackReceipt, FeedbackRecord, NewFeedback } from '../../trajectory/feedback.ts';
 import type { Group, Reward, ScoredTrajectory, Trajectory } from '../../trajectory/records.ts';
 import { lookupsOfTarget } from '../attribution.ts';
-import { compactTrajectory, fromCompact } from '../encoding.ts';
+import { fromCompact } from '../encoding.ts';
+import { attachNumbers, storedTrajectory } from '../numbers.ts';
 import type {
   AppendResult,
   Judgement,
@@ -19,10 +20,11 @@ import type {
 import { Appender } from './appender.ts';
 import { unpackBody } from './body.ts';
 import { nodeSqliteDialect } from './dialect.ts';
-import type { SentTrajectory } from './encoded.ts';
 import { addFeedback, feedbackHistory, feedbackOn } from './feedback.ts';
+import { keyOf } from './keys.ts';
 import { withLookup } from './lookups.ts';
 import { migrations, type Tables } from './migrations.ts';
+import type { RecordPlace } from './record-bytes.ts';
 import { forgetRollouts, insertRollouts, selectRollouts } from './rollouts.ts';
 
 /** Opens the file, sets its durability and brings its tables up to date. */
@@ -34,6 +36,7 @@ export async function openDatabase(path: string): Promise<SqliteDatabase> {
       'pragma wal_autocheckpoint = 4000;',
   );
   const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(file) });
+  file.function('key_of', { deterministic: true }, (lookup) => keyOf(String(lookup)));
   const { error } = await new Migrator({ db, provider: migrations }).migrateToLatest();
   if (error !== undefined)
     throw error instanceof Error ? error : new Error('The migration failed.', { cause: error });
@@ -51,14 +54,19 @@ export class SqliteDatabase implements Omit<Store, 'append' | 'prepare' | 'appen
     this.location = options.path;
   }
 
-  append(trajectories: readonly SentTrajectory[]): AppendResult {
+  append(trajectories: readonly RecordPlace[]): AppendResult {
     const [result] = this.appendAll([trajectories]);
     return result ?? { stored: 0, duplicates: 0 };
   }
 
   /** Several batches in one transaction, with a result for each; all or nothing. */
-  appendAll(batches: readonly (readonly SentTrajectory[])[]): readonly AppendResult[] {
+  appendAll(batches: readonly (readonly RecordPlace[])[]): readonly AppendResult[] {
     return this.#appender.appendAll(batches);
+  }
+
+  /** See `Appender.tidy`. */
+  tidy(): void {
+    this.#appender.tidy();
   }
 
   async reward(rewards: readonly Reward[]): Promise<void> {
@@ -247,22 +255,24 @@ export class SqliteDatabase implements Omit<Store, 'append' | 'prepare' | 'appen
 
   async delete(ids: readonly string[]): Promise<number> {
     return this.#db.transaction().execute(async (tx) => {
-      let deleted = 0;
+      const gone: number[] = [];
       for (const id of ids) {
-        const gone = await tx
+        const row = await tx
           .deleteFrom('trajectories')
           .where('id', '=', id)
           .returning('sequence')
           .executeTakeFirst();
-        if (gone === undefined) continue;
-        deleted += 1;
-        await tx.deleteFrom('bodies').where('sequence', '=', gone.sequence).execute();
-        await tx.deleteFrom('responses').where('sequence', '=', gone.sequence).execute();
-        await tx.deleteFrom('lookups').where('sequence', '=', gone.sequence).execute();
+        if (row === undefined) continue;
+        gone.push(row.sequence);
+        await tx.deleteFrom('bodies').where('sequence', '=', row.sequence).execute();
         await tx.deleteFrom('feedback_trajectories').where('trajectory_id', '=', id).execute();
         await tx.deleteFrom('rewards').where('trajectory_id', '=', id).execute();
       }
-      return deleted;
+      // Once for all: keys are searched from end to end here.
+      const sequences = sql<number>`(select value from json_each(${JSON.stringify(gone)}))`;
+      await tx.deleteFrom('keys').where('sequence', 'in', sequences).execute();
+      await tx.deleteFrom('recent_keys').where('sequence', 'in', sequences).execute();
+      return gone.length;
     });
   }
 
@@ -290,7 +300,7 @@ export class SqliteDatabase implements Omit<Store, 'append' | 'prepare' | 'appen
       const body = await this.#db
         .selectFrom('bodies')
         .innerJoin('trajectories', 'trajectories.sequence', 'bodies.sequence')
-        .select('body')
+        .select(['body', 'numbers'])
         .where('trajectories.id', '=', id)
         .executeTakeFirst();
       if (body === undefined) continue;
@@ -301,13 +311,18 @@ export class SqliteDatabase implements Omit<Store, 'append' | 'prepare' | 'appen
         .orderBy('created_at')
         .execute();
       found.push({
-        trajectory: fromCompact(parseVersioned(compactTrajectory, JSON.parse(unpackBody(body.body)))),
+        trajectory: trajectoryOf(body),
         rewards: rewards.map((row) => parseReward(JSON.parse(row.body))),
         feedback: await feedbackOn(this.#db, id),
       });
     }
     return found;
   }
+}
+
+function trajectoryOf({ body, numbers }: Pick<Tables['bodies'], 'body' | 'numbers'>): Trajectory {
+  const record = parseVersioned(storedTrajectory, JSON.parse(unpackBody(body)));
+  return fromCompact(attachNumbers(record, numbers ?? new Uint8Array()));
 }
 
 function membersOf(
@@ -336,8 +351,6 @@ function conditions(
     policy: query.policy,
     step: query.step,
     split: query.split,
-    thread_id: query.threadId,
-    message_id: query.messageId,
     parent_id: query.parentId,
   };
   const wanted: Expression<SqlBool>[] = [];
@@ -346,8 +359,8 @@ function conditions(
   }
   if (query.from !== undefined) wanted.push(eb('ended_at', '>=', query.from));
   if (query.until !== undefined) wanted.push(eb('ended_at', '<', query.until));
-  const { responseId, runId, keys } = query;
-  for (const lookup of lookupsOfTarget(defined({ responseId, runId, keys })))
+  const { responseId, runId, keys, threadId, messageId } = query;
+  for (const lookup of lookupsOfTarget(defined({ responseId, runId, keys, threadId, messageId })))
     wanted.push(withLookup(eb, lookup));
   if (query.unscored !== undefined) {
     const rewarded = eb.selectFrom('rewards').select('trajectory_id');

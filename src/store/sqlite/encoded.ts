@@ -1,36 +1,33 @@
-/** A trajectory as it is sent to the store's thread: checked, without repetitions, and written as text already. */
+/** A trajectory as it is sent to the store's thread: checked, without repetitions, and written down already. */
 import { parseVersioned } from '../../trajectory/parse.ts';
 import { predicateOf } from '../../trajectory/predicate.ts';
 import type { Trajectory } from '../../trajectory/records.ts';
-import { ownLookups } from '../attribution.ts';
+import { namesOf } from '../attribution.ts';
 import { compactTrajectory, toCompact, type CompactTrajectory } from '../encoding.ts';
+import { detachNumbers } from '../numbers.ts';
 import type { PreparedTrajectory } from '../store.ts';
-import type { BodyPlace, BodyWriter } from './bodies.ts';
+import type { RecordPlace, RecordWriter } from './record-bytes.ts';
 
-/** As plain data: classes do not survive the way between threads. */
-export interface SentTrajectory {
+/** What the store's thread reads of a trajectory; the rest it stores as it is. */
+export interface TrajectoryHead {
   /** In the order of the insert statement in `appender.ts`. */
   readonly columns: readonly (string | number | null)[];
-  readonly responseIds: readonly string[];
-  /** What the user calls it, beside what the columns say. */
+  /** All that it can be found by as `kind:value`, but for its own id. */
   readonly lookups: readonly string[];
-  readonly times: { readonly startedAt: number; readonly endedAt: number };
-  /** JSON of the compact form. */
-  readonly body: BodyPlace;
 }
 
-/** Bytes of the columns, lookups and the objects themselves. */
-const overhead = 1024;
+/** Bytes of the objects that are left of it in the heap. */
+const overhead = 256;
 
 export class EncodedTrajectory implements PreparedTrajectory {
   readonly id: string;
   readonly bytes: number;
-  readonly sent: SentTrajectory;
+  readonly place: RecordPlace;
 
-  constructor(id: string, sent: SentTrajectory) {
+  constructor(id: string, place: RecordPlace) {
     this.id = id;
-    this.bytes = overhead + sent.body.until - sent.body.from;
-    this.sent = sent;
+    this.bytes = overhead + place.until - place.from;
+    this.place = place;
   }
 }
 
@@ -40,29 +37,41 @@ const fitsSchema = predicateOf(compactTrajectory);
  * Encodes on the caller's thread: writing the text once costs as much as copying the objects to another thread, and
  * spares that thread reading them and writing them again. Throws InvalidRecordError.
  */
-export function encode(trajectory: Trajectory, bodies: BodyWriter): EncodedTrajectory {
+export function encode(trajectory: Trajectory, writer: RecordWriter): EncodedTrajectory {
   const compact = toCompact(trajectory);
   if (!fitsSchema(compact)) parseVersioned(compactTrajectory, compact);
-  const { startedAt, endedAt } = compact;
-  return new EncodedTrajectory(compact.id, {
-    columns: columnsOf(compact),
-    responseIds: responseIds(compact),
-    lookups: ownLookups(compact),
-    times: { startedAt, endedAt },
-    body: bodies.add(JSON.stringify(compact)),
-  });
+  const { record, numbers } = detachNumbers(compact);
+  const head = JSON.stringify(headOf(compact));
+  return new EncodedTrajectory(compact.id, writer.add({ numbers, head, body: JSON.stringify(record) }));
 }
 
-function columnsOf(one: CompactTrajectory): SentTrajectory['columns'] {
+function headOf(one: CompactTrajectory): TrajectoryHead {
   const { id, project, name, scenario, groupId, policy, step, split, threadId, messageId } = one;
   const parent = one.parentId ?? null;
   const times = [one.startedAt, one.endedAt];
-  return [id, project, name, scenario, groupId, policy, step, split, threadId, messageId, parent, ...times];
+  return {
+    columns: [
+      id,
+      project,
+      name,
+      scenario,
+      groupId,
+      policy,
+      step,
+      split,
+      threadId,
+      messageId,
+      parent,
+      ...times,
+    ],
+    lookups: namesOf({ ...one, responseIds: responseIds(one) }),
+  };
 }
 
 function responseIds(one: CompactTrajectory): string[] {
-  const ids = one.events.flatMap((event) =>
-    event.kind === 'model-call' && event.response.id ? [event.response.id] : [],
-  );
-  return [...new Set(ids)];
+  const ids = new Set<string>();
+  for (const event of one.events) {
+    if (event.kind === 'model-call' && event.response.id) ids.add(event.response.id);
+  }
+  return [...ids];
 }

@@ -4,9 +4,9 @@ import { Worker } from 'node:worker_threads';
 import { InvalidRecordError, StoreError, type ApprenticeError } from '../../errors.ts';
 import type { Trajectory } from '../../trajectory/records.ts';
 import type { AppendResult, PreparedTrajectory, Store } from '../store.ts';
-import { BodyWriter } from './bodies.ts';
-import { encode, EncodedTrajectory, type SentTrajectory } from './encoded.ts';
+import { encode, EncodedTrajectory } from './encoded.ts';
 import type { StoreFailure, StoreMethod, StoreRequest, StoreResponse } from './messages.ts';
+import { RecordWriter, type RecordPlace } from './record-bytes.ts';
 
 export interface SqliteStoreOptions {
   /** Holds `apprentice.sqlite`; made where it is missing. Default: `.apprentice`. */
@@ -48,7 +48,7 @@ class StoreThread {
   /** Requests that are not sent yet, in their order, with the number of rows in them. */
   #outbox: StoreRequest[] = [];
   #outboxRows = 0;
-  readonly #bodies = new BodyWriter();
+  readonly #records = new RecordWriter();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(path: string) {
@@ -71,11 +71,11 @@ class StoreThread {
   }
 
   prepare(trajectory: Trajectory): EncodedTrajectory {
-    return encode(trajectory, this.#bodies);
+    return encode(trajectory, this.#records);
   }
 
   /** Sent with the next requests that wait for an answer, or soon. */
-  append(rows: readonly SentTrajectory[]): Promise<unknown> {
+  append(rows: readonly RecordPlace[]): Promise<unknown> {
     const answer = this.#enqueue('append', [rows]);
     this.#outboxRows += rows.length;
     if (this.#outboxRows >= fullAt) this.#send();
@@ -173,8 +173,8 @@ function failed(message: string, code: string | undefined): StoreError {
 }
 
 /** Throws StoreError for what another store has prepared. */
-function sentFormOf(prepared: PreparedTrajectory): SentTrajectory {
-  if (prepared instanceof EncodedTrajectory) return prepared.sent;
+function placeOf(prepared: PreparedTrajectory): RecordPlace {
+  if (prepared instanceof EncodedTrajectory) return prepared.place;
   throw new StoreError(`The trajectory ${prepared.id} was prepared by a store of another kind.`, {
     fix: 'Append it to the store whose `prepare` was called.',
   });
@@ -185,7 +185,7 @@ function asStore(thread: StoreThread, path: string): Store {
     ((...given: readonly unknown[]) => thread.call(name, given)) as unknown as Store[M];
   const prepare = (trajectory: Trajectory) => thread.prepare(trajectory);
   const appendPrepared = async (prepared: readonly PreparedTrajectory[]) =>
-    (await thread.append(prepared.map(sentFormOf))) as AppendResult;
+    (await thread.append(prepared.map(placeOf))) as AppendResult;
   return {
     location: path,
     append: async (trajectories) => appendPrepared(trajectories.map(prepare)),

@@ -1,7 +1,7 @@
 /** `kind:value` → the condition that a trajectory has it, wherever the tables keep that kind. */
 import type { Expression, ExpressionBuilder, SqlBool } from 'kysely';
+import { keyOf } from './keys.ts';
 import type { Tables } from './migrations.ts';
-import { responseKey } from './response-key.ts';
 
 /** A condition on `trajectories`. */
 export function withLookup(
@@ -14,18 +14,19 @@ export function withLookup(
   switch (kind) {
     case 'trajectory':
       return eb('trajectories.id', '=', value);
+    // Their columns have no index; what the key has found is compared with them.
     case 'message':
-      return eb('trajectories.message_id', '=', value);
+      return eb.and([eb('trajectories.message_id', '=', value), withKey(eb, lookup)]);
     case 'thread':
-      return eb('trajectories.thread_id', '=', value);
-    case 'response': {
-      const key = responseKey(value);
-      const found = eb.selectFrom('responses').select('sequence').where('response_key', '=', key);
-      return eb('trajectories.sequence', 'in', found);
-    }
-    default: {
-      const found = eb.selectFrom('lookups').select('sequence').where('lookup', '=', lookup);
-      return eb('trajectories.sequence', 'in', found);
-    }
+      return eb.and([eb('trajectories.thread_id', '=', value), withKey(eb, lookup)]);
+    default:
+      return withKey(eb, lookup);
   }
+}
+
+function withKey(eb: ExpressionBuilder<Tables, 'trajectories'>, lookup: string): Expression<SqlBool> {
+  const key = keyOf(lookup);
+  const old = eb.selectFrom('keys').select('sequence').where('key', '=', key);
+  const recent = eb.selectFrom('recent_keys').select('sequence').where('key', '=', key);
+  return eb('trajectories.sequence', 'in', old.unionAll(recent));
 }

@@ -21,9 +21,15 @@ export interface Tables {
     ended_at: number;
   };
   /** By the sequence number of its trajectory, so that bodies are only ever added at the end. */
-  bodies: { sequence: number; body: string | Uint8Array };
-  /** By a digest of the response's id (`responseKey`): random texts as keys would double what each commit writes. */
-  responses: { response_key: number; sequence: number };
+  bodies: {
+    sequence: number;
+    body: string | Uint8Array;
+    /** null in rows from before numbers lay apart: theirs are in the body. */
+    numbers: Uint8Array | null;
+  };
+  /** See keys.ts. */
+  keys: { key: number; sequence: number };
+  recent_keys: { key: number; sequence: number };
   rewards: {
     id: string;
     trajectory_id: string;
@@ -32,8 +38,6 @@ export interface Tables {
     created_at: number;
     body: string;
   };
-  /** What the user calls a trajectory: run ids and business keys. */
-  lookups: { lookup: string; sequence: number };
   /** The current revision of each piece; `lookup` is the most telling part of its target. */
   feedback: {
     id: string;
@@ -135,7 +139,39 @@ const feedback: Migration = {
   },
 };
 
+const numbers: Migration = {
+  async up(db: Kysely<unknown>) {
+    await sql`alter table bodies add column numbers blob`.execute(db);
+  },
+};
+
+/** Needs the function `key_of` in SQL: `keyOf`. */
+const keys: Migration = {
+  async up(db: Kysely<unknown>) {
+    const statements = [
+      sql`alter table responses rename to keys`,
+      sql`alter table keys rename column response_key to key`,
+      sql`create table recent_keys (key integer not null, sequence integer not null)`,
+      sql`insert or ignore into keys select key_of(lookup), sequence from lookups`,
+      sql`insert or ignore into keys
+        select key_of('thread:' || thread_id), sequence from trajectories where thread_id is not null`,
+      sql`insert or ignore into keys
+        select key_of('message:' || message_id), sequence from trajectories where message_id is not null`,
+      sql`drop table lookups`,
+      sql`drop index trajectories_thread`,
+      sql`drop index trajectories_message`,
+    ];
+    for (const statement of statements) await statement.execute(db);
+  },
+};
+
 /** All migrations, in the order of their names. */
 export const migrations: MigrationProvider = {
-  getMigrations: () => Promise.resolve({ '0001-first': first, '0002-feedback': feedback }),
+  getMigrations: () =>
+    Promise.resolve({
+      '0001-first': first,
+      '0002-feedback': feedback,
+      '0003-numbers': numbers,
+      '0004-keys': keys,
+    }),
 };

@@ -1,8 +1,8 @@
 /** Feedback that came before its trajectory, attached as that is written. Synchronous, as the hot path is. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { FeedbackRecord } from '../../trajectory/feedback.ts';
-import { isWithinWindow, lookupsOf, lookupsOfTarget } from '../attribution.ts';
-import type { SentTrajectory } from './encoded.ts';
+import { idLookup, isWithinWindow, lookupsOfTarget } from '../attribution.ts';
+import type { TrajectoryHead } from './encoded.ts';
 
 export class WaitingFeedback {
   readonly #any: StatementSync;
@@ -31,16 +31,11 @@ export class WaitingFeedback {
   }
 
   /** Attaches what has waited for this trajectory, which was written a moment ago. */
-  attach({ columns, responseIds, lookups: own, times }: SentTrajectory): void {
+  attach({ columns, lookups: names }: TrajectoryHead): void {
     // In the order of the insert statement in `appender.ts`.
-    const [id, project = null, , , , , , , threadId, messageId] = columns;
-    const lookups = lookupsOf({
-      id: String(id),
-      threadId: typeof threadId === 'string' ? threadId : null,
-      messageId: typeof messageId === 'string' ? messageId : null,
-      responseIds,
-      own,
-    });
+    const [id, project = null, , , , , , , , , , startedAt, endedAt] = columns;
+    const times = { startedAt: Number(startedAt), endedAt: Number(endedAt) };
+    const lookups = [idLookup(String(id)), ...names];
     for (const row of this.#find.all(project, JSON.stringify(lookups))) {
       const piece = JSON.parse(String(row['body'])) as FeedbackRecord;
       const fits = lookupsOfTarget(piece.target).every((one) => lookups.includes(one));

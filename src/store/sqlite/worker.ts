@@ -24,7 +24,10 @@ async function work(): Promise<void> {
   while (waiting.length > 0) {
     const first = waiting.findIndex((request) => request.method !== 'append');
     const appends = waiting.splice(0, first === -1 ? waiting.length : first);
-    if (appends.length > 0) await appendTogether(appends);
+    if (appends.length > 0) {
+      await appendTogether(appends);
+      await tidy();
+    }
     const next = waiting.shift();
     if (next === undefined) continue;
     if (next.method === 'append') waiting.unshift(next);
@@ -33,6 +36,14 @@ async function work(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
   }
   busy = false;
+}
+
+async function tidy(): Promise<void> {
+  try {
+    (await database).tidy();
+  } catch {
+    // A full disk, for one: it is tried again after the next append.
+  }
 }
 
 /** One commit for all. Where that fails, each is tried alone, so that none fails for another's sake. */
