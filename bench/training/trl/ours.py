@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from apprentice_sidecar.allocation import hand_back_freed_memory, keep_freed_memory
 from apprentice_sidecar.base_model import BaseModel, load_base
 from apprentice_sidecar.protocol import TrainingJobRequest, parse
 from apprentice_sidecar.serving.engine import Engine, Sequence
@@ -118,6 +119,7 @@ def in_thread(work: Callable[[], object]) -> None:
     """Does the work in a thread of its own, as the server does with each job."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(work).result()
+    hand_back_freed_memory()
 
 
 def take_step(base: BaseModel, engine: Engine, given: Work, step: int, folder: Path) -> dict[str, float]:
@@ -137,6 +139,7 @@ def take_step(base: BaseModel, engine: Engine, given: Work, step: int, folder: P
 def main() -> None:
     """Takes steps until the driver ends."""
     given = work()
+    keep_freed_memory()
     torch.manual_seed(given.seed)
     base = load_base(given.model)
     engine = Engine(base)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ..allocation import hand_back_freed_memory
 from ..base_model import BaseModel
 from ..checkpoints import read_manifest
 from ..errors import SidecarError
@@ -132,6 +133,8 @@ class TrainingJobs:
         except Exception as error:  # the thread's last line of defence: a silent death would hang its reader
             traceback.print_exc()
             self._fail(job, "internal_error", f"{type(error).__name__}: {error}", "Report this with the log.")
+        finally:
+            hand_back_freed_memory()
 
     def _fail(self, job: Job, code: str, message: str, fix: str) -> None:
         self._say(job, {"type": "failed", "error": {"code": code, "message": message, "fix": fix}}, "failed")
