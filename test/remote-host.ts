@@ -44,7 +44,7 @@ export async function serve(options: ServeOptions = {}): Promise<ServingHost> {
     ...['--port', String(options.port ?? 0)],
   ];
   const child = spawn(python, ['-m', 'apprentice_sidecar', 'serve', ...given, ...(options.more ?? [])], {
-    env: { ...process.env, PYTHONPATH: source, OMP_WAIT_POLICY: 'PASSIVE' },
+    env: { ...process.env, PYTHONPATH: source },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   running.add(child);

@@ -58,6 +58,8 @@ export class StoreSink implements TrajectorySink {
   #retryAt = 0;
   #flushing = 0;
   #hurry: (() => void) | undefined;
+  /** Ends the wait for room. */
+  #roomMade: (() => void) | undefined;
   #closed = false;
 
   constructor(options: SinkOptions) {
@@ -149,7 +151,7 @@ export class StoreSink implements TrajectorySink {
   /** As much as one turn of the host's event loop bears; rewards come after the trajectories that they are about. */
   async #writeSome(store: Store): Promise<void> {
     if (this.#retryAt > Date.now()) await sleep(this.#retryAt - Date.now());
-    while (this.#inFlightBytes >= maxInFlightBytes) await Promise.race(this.#portions);
+    while (this.#inFlightBytes >= maxInFlightBytes) await this.#room();
     this.#prepareSlice(store);
     if (this.#fresh.length === 0 || this.#prepared.length >= portionLength)
       this.#begin(store, this.#prepared.splice(0, portionLength));
@@ -207,6 +209,14 @@ export class StoreSink implements TrajectorySink {
   #end(portion: readonly PreparedTrajectory[]): void {
     this.#inFlight -= portion.length;
     this.#inFlightBytes -= bytesOf(portion);
+    this.#roomMade?.();
+  }
+
+  /** Until something that is under way has ended. */
+  #room(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#roomMade = resolve;
+    });
   }
 
   async #append(store: Store, portion: readonly PreparedTrajectory[]): Promise<void> {

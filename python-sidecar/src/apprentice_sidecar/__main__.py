@@ -12,10 +12,10 @@ import socket
 import sys
 
 from . import PROTOCOL_VERSION
-from .allocation import keep_freed_memory
 from .engine_options import add_engine_options, load_engines
 from .errors import SidecarError
 from .marks import passing
+from .prepare import prepare_process
 from .report import say
 from .supervise import watch_lifeline
 
@@ -23,7 +23,7 @@ from .supervise import watch_lifeline
 def main(arguments: list[str] | None = None) -> int:
     """Starts the sidecar; the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    keep_freed_memory()
+    prepare_process()
     if given[:1] == ["serve"]:
         from .serve import main as serve
 

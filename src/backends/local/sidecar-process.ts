@@ -164,11 +164,7 @@ function spawn(options: SidecarStart, token: string) {
         PYTHONPATH: join(sidecarFolder(), 'src'),
         PYTHONUNBUFFERED: '1',
         APPRENTICE_SIDECAR_TOKEN: token,
-        // A spinning barrier on shared cores waits for a thread that is not scheduled: 30 times slower.
-        OMP_WAIT_POLICY: 'PASSIVE',
         OMP_NUM_THREADS: String(threads),
-        // Huge pages for large tensors where the system grants them: a step of training meets 80,000 page faults otherwise.
-        THP_MEM_ALLOC_ENABLE: '1',
         TOKENIZERS_PARALLELISM: 'false',
         // So that torch counts GPUs as nvidia-smi does.
         CUDA_DEVICE_ORDER: 'PCI_BUS_ID',

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ...connections import KEEP_ALIVE_SECONDS
+
 #: The name under which vLLM serves the base model, as our own engine does.
 BASE = "base"
 #: Of the sidecar's environment, what would change vLLM's behaviour behind our back. Kubernetes sets
@@ -92,8 +94,7 @@ def launch_environment(settings: VllmSettings, inherited: Mapping[str, str]) -> 
         # Routes to pause and resume. vLLM asks for the key under /v1 only: who may connect to this machine's loopback
         # could call these.
         "VLLM_SERVER_DEV_MODE": "1",
-        # As our own server's, in `server/run.py`, and for the same reason; the default is 5 seconds.
-        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "120",
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_SECONDS),  # instead of 5 seconds
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
