@@ -31,8 +31,7 @@ def check_server(folder: Path, device: str, dtype: str) -> dict[str, Any]:
     token = secrets.token_hex(16)
     command = [sys.executable, "-m", "apprentice_sidecar", "--model", str(folder), "--device", device,
                "--dtype", dtype]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "APPRENTICE_SIDECAR_TOKEN": token,
-                   "OMP_WAIT_POLICY": "PASSIVE"}  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "APPRENTICE_SIDECAR_TOKEN": token}
     started = time.monotonic()
     owner = subprocess.Popen([sys.executable, "-c", _OWNER, *command], env=environment, stdout=subprocess.PIPE)
     try:

@@ -16,7 +16,7 @@ export function feedbackId(options: {
 }
 
 /** What the user calls a run. */
-export function ownLookups({ runId, keys = {} }: Pick<Trajectory, 'runId' | 'keys'>): string[] {
+function ownLookups({ runId, keys = {} }: Pick<Trajectory, 'runId' | 'keys'>): string[] {
   return [
     ...(runId === undefined ? [] : [lookup('run', runId)]),
     ...Object.entries(keys).map(([name, value]) => lookup(`key/${name}`, value)),
@@ -25,16 +25,23 @@ export function ownLookups({ runId, keys = {} }: Pick<Trajectory, 'runId' | 'key
 
 /** Everything that feedback can find a trajectory by, but for its own id, as `kind:value`. */
 export function namesOf(
-  known: Pick<Trajectory, 'messageId' | 'threadId' | 'runId' | 'keys'> & {
-    readonly responseIds: readonly string[];
+  one: Pick<Trajectory, 'messageId' | 'threadId' | 'runId' | 'keys'> & {
+    readonly events: readonly (
+      | { readonly kind: 'tool-result' }
+      | { readonly kind: 'model-call'; readonly response: { readonly id?: string | undefined } }
+    )[];
   },
 ): string[] {
-  const { messageId, threadId, responseIds } = known;
+  const { messageId, threadId } = one;
+  const responseIds = new Set<string>();
+  for (const event of one.events) {
+    if (event.kind === 'model-call' && event.response.id) responseIds.add(event.response.id);
+  }
   return [
-    ...responseIds.map((one) => lookup('response', one)),
+    ...[...responseIds].map((id) => lookup('response', id)),
     ...(messageId === null ? [] : [lookup('message', messageId)]),
     ...(threadId === null ? [] : [lookup('thread', threadId)]),
-    ...ownLookups(known),
+    ...ownLookups(one),
   ];
 }
 

@@ -5,7 +5,7 @@ import { Migrator } from 'kysely/migration';
 import { parseReward, parseVersioned } from '../../trajectory/parse.ts';
 import type { FeedbackReceipt, FeedbackRecord, NewFeedback } from '../../trajectory/feedback.ts';
 import type { Group, Reward, ScoredTrajectory, Trajectory } from '../../trajectory/records.ts';
-import { lookupsOfTarget } from '../attribution.ts';
+import { lookupsOfTarget, namesOf } from '../attribution.ts';
 import { fromCompact } from '../encoding.ts';
 import { attachNumbers, storedTrajectory } from '../numbers.ts';
 import type {
@@ -124,9 +124,9 @@ export class SqliteDatabase implements Omit<Store, 'append' | 'prepare' | 'appen
   async find(query: TrajectoryQuery): Promise<readonly ScoredTrajectory[]> {
     const rows = await this.#matching(query).select('id').execute();
     const found = await this.#load(rows.map((row) => row.id));
-    const { responseId } = query;
-    // Two ids may have the same key.
-    return responseId === undefined ? found : found.filter((one) => hasResponse(one.trajectory, responseId));
+    // Two names may have the same key.
+    const names = lookupsOfTarget(namedBy(query));
+    return found.filter(({ trajectory }) => hasAll(trajectory, names));
   }
 
   async count(query: TrajectoryQuery): Promise<number> {
@@ -335,8 +335,14 @@ function membersOf(
   return judged.length === 0 ? { trajectoryIds } : { trajectoryIds, judgements: Object.fromEntries(judged) };
 }
 
-function hasResponse({ events }: Trajectory, responseId: string): boolean {
-  return events.some((event) => event.kind === 'model-call' && event.response.id === responseId);
+/** What of a query finds by names. */
+function namedBy({ responseId, messageId, threadId, runId, keys }: TrajectoryQuery) {
+  return defined({ responseId, messageId, threadId, runId, keys });
+}
+
+function hasAll(trajectory: Trajectory, names: readonly string[]): boolean {
+  const own = names.length === 0 ? [] : namesOf(trajectory);
+  return names.every((name) => own.includes(name));
 }
 
 function conditions(
@@ -359,9 +365,7 @@ function conditions(
   }
   if (query.from !== undefined) wanted.push(eb('ended_at', '>=', query.from));
   if (query.until !== undefined) wanted.push(eb('ended_at', '<', query.until));
-  const { responseId, runId, keys, threadId, messageId } = query;
-  for (const lookup of lookupsOfTarget(defined({ responseId, runId, keys, threadId, messageId })))
-    wanted.push(withLookup(eb, lookup));
+  for (const lookup of lookupsOfTarget(namedBy(query))) wanted.push(withLookup(eb, lookup));
   if (query.unscored !== undefined) {
     const rewarded = eb.selectFrom('rewards').select('trajectory_id');
     const rated = eb

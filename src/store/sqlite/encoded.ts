@@ -64,14 +64,6 @@ function headOf(one: CompactTrajectory): TrajectoryHead {
       parent,
       ...times,
     ],
-    lookups: namesOf({ ...one, responseIds: responseIds(one) }),
+    lookups: namesOf(one),
   };
-}
-
-function responseIds(one: CompactTrajectory): string[] {
-  const ids = new Set<string>();
-  for (const event of one.events) {
-    if (event.kind === 'model-call' && event.response.id) ids.add(event.response.id);
-  }
-  return [...ids];
 }

@@ -29,13 +29,12 @@ export class KeyIndex {
   readonly #file: DatabaseSync;
   readonly #insert: StatementSync;
   readonly #count: StatementSync;
+  readonly #many: number;
   /** In the log, and the last trajectory's sequence number; another process may have changed both. */
   #recent = 0;
   #last = 0;
 
-  readonly #many: number;
-
-  /** The tables must be up to date. `many`: default 32 768, see there. */
+  /** The tables must be up to date. `many`: keys from which on the log of a small store is moved; default: 32 768. */
   constructor(file: DatabaseSync, many = manyKeys) {
     this.#file = file;
     this.#many = many;
@@ -51,12 +50,15 @@ export class KeyIndex {
     this.#last = Number(sequence);
   }
 
-  /** Moves the keys of the log into the tree where they are many, in a transaction of its own. */
+  /**
+   * Moves the keys of the log into the tree where they are many, in a transaction of its own. Where that fails, it is tried
+   * again once as many more have come: until then searches take longer, and nothing is lost.
+   */
   tidy(): void {
     const many = Math.max(this.#many, this.#last / trajectoriesPerKey);
     if (this.#recent < many) return;
-    this.#file.exec('begin immediate');
     try {
+      this.#file.exec('begin immediate');
       if (this.#counted() >= many) {
         this.#file.exec(
           'insert or ignore into keys (key, sequence) select key, sequence from recent_keys order by key;' +
@@ -67,6 +69,7 @@ export class KeyIndex {
       this.#file.exec('commit');
     } catch (error) {
       if (this.#file.isTransaction) this.#file.exec('rollback');
+      this.#recent = 0;
       throw error;
     }
   }

@@ -38,11 +38,15 @@ async function work(): Promise<void> {
   busy = false;
 }
 
+/** A failure loses nothing: what was appended is stored, and it is tried again later. */
 async function tidy(): Promise<void> {
   try {
     (await database).tidy();
-  } catch {
-    // A full disk, for one: it is tried again after the next append.
+  } catch (error) {
+    process.emitWarning(
+      `apprentice: the index of names in ${path} could not be put in order, so that searches take longer: ${String(error)}`,
+      { code: 'APPRENTICE_STORE' },
+    );
   }
 }
 
