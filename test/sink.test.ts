@@ -21,6 +21,20 @@ describe('StoreSink', () => {
     await apprentice.close();
   });
 
+  it('writes a trajectory down as it is when it comes, once the store is open', async () => {
+    const store = await openSqliteStore({ folder: await freshFolder() });
+    const sink = new StoreSink({ store: Promise.resolve(store), faults: new FaultCounter() });
+    sink.accept(aTrajectory({}));
+    await sink.flush({ timeoutMs: 10_000 });
+    const metadata = { state: 'as it came' };
+    const trajectory = aTrajectory({ metadata });
+    sink.accept(trajectory);
+    metadata.state = 'changed';
+    await sink.flush({ timeoutMs: 10_000 });
+    expect((await store.get(trajectory.id))?.trajectory.metadata).toEqual({ state: 'as it came' });
+    await store.close();
+  });
+
   it('counts what does not fit into the queue', async () => {
     const store = openSqliteStore({ folder: await freshFolder() });
     const sink = new StoreSink({ store, faults: new FaultCounter(), maxQueued: 10 });

@@ -59,11 +59,15 @@ export class Closing implements RunWatcher {
 
   #closeLater(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     if (this.#run.openCalls > 0) return;
-    this.#timer = setTimeout(() => {
-      this.#close();
+    const timer = setTimeout(() => {
+      this.#options.soon(() => {
+        // Not where another call has come and gone meanwhile.
+        if (this.#timer === timer) this.#close();
+      });
     }, this.#options.graceMs);
-    this.#timer.unref();
+    this.#timer = timer.unref();
   }
 
   #close(): void {

@@ -28,6 +28,22 @@ it('does nothing in the turn in which work comes, then a slice of time a turn, i
   expect(sizes.filter((size) => size > 0)).toEqual([2, 4, 5]);
 });
 
+it('waits for a host that is busy to have time, but not for ever', async () => {
+  const later = new Later({ lingerMs: 5, busyMs: 60, sliceMs: 1 });
+  const began = performance.now();
+  let waited: number | undefined;
+  later.add(() => (waited = performance.now() - began));
+  while (waited === undefined) {
+    hold(2);
+    await turn();
+  }
+  expect(waited).toBeGreaterThan(50);
+  waited = undefined;
+  later.add(() => (waited = performance.now() - began));
+  await pause(40);
+  expect(waited).toBeDefined();
+});
+
 it('does all at once when it is told to, and each piece once', async () => {
   const later = new Later({ lingerMs: 5, sliceMs: 1 });
   const done: number[] = [];

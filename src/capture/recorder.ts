@@ -26,7 +26,7 @@ export interface RecorderOptions {
   readonly graceMs?: number;
   /** After this long without any call, a run is closed and its open calls become partial records. Default: 15 minutes. */
   readonly abandonAfterMs?: number;
-  /** Default: half a millisecond of work a turn, from 50 ms after the first piece on. */
+  /** Default: half a millisecond of work a turn, from 50 ms after the first piece on, or 250 ms in a host that is busy. */
   readonly later?: Later;
   readonly now?: () => number;
   /** Default: UUID version 7 (RFC 9562): ids in the order of time are appended to an index instead of spread over it. */
@@ -54,7 +54,7 @@ export class Recorder {
   constructor(options: RecorderOptions) {
     this.#options = options;
     this.faults = options.faults;
-    this.#later = options.later ?? new Later({ lingerMs: 50, sliceMs: 0.5 });
+    this.#later = options.later ?? new Later({ lingerMs: 50, busyMs: 250, sliceMs: 0.5 });
     const { project, name, sink, faults } = options;
     this.#runSettings = {
       project,
@@ -116,11 +116,14 @@ export class Recorder {
     let timer: NodeJS.Timeout | undefined;
     const wait = (): void => {
       clearTimeout(timer);
+      timer = undefined;
       if (run.openCalls > 0) return;
-      timer = setTimeout(() => {
-        if (run.openCalls === 0) run.finish();
+      const mine = setTimeout(() => {
+        this.#later.add(() => {
+          if (timer === mine && run.openCalls === 0) run.finish();
+        });
       }, linger.lingerMs(run));
-      timer.unref();
+      timer = mine.unref();
     };
     const run = this.#start(options, false);
     run.watchedBy({

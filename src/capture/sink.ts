@@ -18,13 +18,8 @@ export interface SinkOptions {
   readonly retryMs?: number;
 }
 
-/**
- * Of writing trajectories down, in one turn of the host's event loop, milliseconds. A host that records without a pause is
- * given short turns, as each of them is late by one; any other few long ones, as each holds up an answer on its way.
- */
-const sliceMs = { backlog: 0.3, usual: 1 };
-/** Trajectories on their way, waiting or sent, from which on a host counts as one that records without a pause. */
-const backlog = 100;
+/** Of writing down, in one turn of the host's event loop, what came while the store was opening, milliseconds. */
+const sliceMs = 0.5;
 /** How long the first of a batch waits for others: a commit costs the same for one as for many. */
 const lingerMs = 20;
 /** How many are handed over at once. */
@@ -37,13 +32,10 @@ type DropReason = 'queue-full' | 'store-failed' | 'invalid' | 'closed';
 export class StoreSink implements TrajectorySink {
   readonly #options: Required<SinkOptions>;
   readonly #dropped: Record<string, number> = {};
-  /**
-   * What waits to be written down, and beside it its sizes. Not pairs of the two: V8 learns that such small objects live
-   * long and makes them in the old generation at once, where each, even when nobody has it any more, keeps its trajectory
-   * from being collected until the next full collection.
-   */
+  /** Open, once it is. */
+  #store: Store | undefined;
+  /** What came before that, and has not been written down. */
   #fresh: Trajectory[] = [];
-  #sizes: number[] = [];
   /** Written down; what the store refuses for now comes back here. */
   #prepared: PreparedTrajectory[] = [];
   #rewards: Reward[] = [];
@@ -66,6 +58,10 @@ export class StoreSink implements TrajectorySink {
     this.#options = { maxQueued: 10_000, maxQueuedBytes: 256 * 1024 * 1024, retryMs: 1000, ...options };
   }
 
+  /**
+   * Writes the trajectory down at once, in some tens of microseconds: what it is made of has just been read, and as bytes
+   * it is nothing that the garbage collector would have to look at while it waits.
+   */
   accept(trajectory: Trajectory): void {
     this.#accepted += 1;
     if (this.#closed) {
@@ -78,9 +74,11 @@ export class StoreSink implements TrajectorySink {
       this.#drop('queue-full', 1);
       return;
     }
-    this.#fresh.push(trajectory);
-    this.#sizes.push(bytes);
-    this.#queuedBytes += bytes;
+    if (this.#store !== undefined && this.#fresh.length === 0) this.#prepare(this.#store, trajectory);
+    else {
+      this.#fresh.push(trajectory);
+      this.#queuedBytes += bytes;
+    }
     this.#kick();
   }
 
@@ -140,6 +138,7 @@ export class StoreSink implements TrajectorySink {
 
   async #pump(): Promise<void> {
     const store = await this.#options.store.catch(() => undefined);
+    this.#store = store;
     await this.#linger();
     while (this.#isWaiting()) {
       // Without a store, because it could not be opened, everything is counted as lost.
@@ -162,20 +161,18 @@ export class StoreSink implements TrajectorySink {
   }
 
   #prepareSlice(store: Store): void {
-    const slice = this.#queued > backlog ? sliceMs.backlog : sliceMs.usual;
-    const end = performance.now() + slice;
+    const end = performance.now() + sliceMs;
     let count = 0;
     for (const trajectory of this.#fresh) {
-      this.#prepare(store, trajectory, this.#sizes[count] ?? 0);
+      this.#queuedBytes -= estimateBytes(trajectory);
+      this.#prepare(store, trajectory);
       count += 1;
       if (this.#prepared.length >= portionLength || performance.now() >= end) break;
     }
     this.#fresh.splice(0, count);
-    this.#sizes.splice(0, count);
   }
 
-  #prepare(store: Store, trajectory: Trajectory, estimated: number): void {
-    this.#queuedBytes -= estimated;
+  #prepare(store: Store, trajectory: Trajectory): void {
     try {
       const prepared = store.prepare(trajectory);
       this.#prepared.push(prepared);
@@ -245,7 +242,6 @@ export class StoreSink implements TrajectorySink {
   #loseAll(): void {
     const lost = this.#fresh.length + this.#prepared.length;
     this.#fresh = [];
-    this.#sizes = [];
     this.#prepared = [];
     this.#rewards = [];
     this.#queuedBytes = 0;
