@@ -42,8 +42,8 @@ async function apprenticeWith(
 const call: CallStart = {
   adapter: 'test',
   requestedModel: 'm',
-  policy: null,
-  propensity: 1,
+  answerer: { kind: 'incumbent', fallback: false },
+  prompt: [],
   messages: () => [],
   tools: () => [],
   parameters: () => ({}),

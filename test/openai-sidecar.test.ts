@@ -1,7 +1,7 @@
 /** openai 4 to 7 on the real sidecar: every policy call has as many ids as logprobs and as the server counted. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { wrapOpenAI } from '../src/adapters/openai/index.ts';
-import type { PolicyRoute } from '../src/capture/recorded-call.ts';
+import type { PolicyRoute } from '../src/capture/route.ts';
 import type { Apprentice } from '../src/index.ts';
 import { memoryHost } from '../src/testing/index.ts';
 import { trainingApprentice } from './sidecar.ts';

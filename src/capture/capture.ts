@@ -12,33 +12,27 @@ import type {
   Trajectory,
   Usage,
 } from '../trajectory/records.ts';
+import type { Prompt } from './retries.ts';
+import type { Answerer } from './route.ts';
 
-/** What an adapter reports of one model call. Values are taken by reference and must not be changed afterwards. */
+/**
+ * What an adapter reports of one model call. Values are taken by reference and must not be changed afterwards. Everything
+ * but `answerer` and `prompt` is read when the record is built, off the hot path; what throws then is left out.
+ */
 export interface CallStart {
   readonly adapter: string;
   readonly specification?: string | undefined;
   readonly requestedModel: string;
   readonly provider?: string | undefined;
-  readonly policy: string | null;
-  readonly propensity: number;
-  /** What serves the policy; read when the record is built, because the endpoint may only be found on the way. */
-  readonly identity?: () =>
-    | {
-        readonly baseDigest?: string;
-        readonly tokenizerDigest?: string;
-        readonly chatTemplateDigest?: string;
-      }
-    | undefined;
-  /** Marks a call that the incumbent answers because the policy failed. */
-  readonly fallback?: boolean;
-  /** The failed call of the same run that this one tries again. */
-  readonly retryOf?: string | undefined;
-  /** Builds the OpenAI-style messages lazily, off the hot path. May throw: then the call is kept without them. */
-  readonly messages: () => readonly Message[];
-  readonly tools: () => readonly unknown[];
-  readonly parameters: () => Readonly<Record<string, unknown>>;
-  /** The results of tools that stand in the prompt and that no call before had; read when the record is built. */
-  readonly toolResults?: (() => readonly FoundToolResult[]) | undefined;
+  readonly answerer: Answerer;
+  /** The messages as the framework has them: the same ones again, after a failure, are a retry. */
+  readonly prompt: Prompt;
+  /** The messages in OpenAI's form. */
+  messages(): readonly Message[];
+  tools(): readonly unknown[];
+  parameters(): Readonly<Record<string, unknown>>;
+  /** The results of tools that stand in the prompt and that no call before had. */
+  toolResults?(): readonly FoundToolResult[];
   readonly streamed: boolean;
 }
 

@@ -2,9 +2,9 @@
 import type { PriceBook } from '../pricing/price-book.ts';
 import type { ModelCallId } from '../trajectory/ids.ts';
 import type { CallOutcome, ModelCall } from '../trajectory/records.ts';
-import type { CallDraft } from './call-draft.ts';
 import type { SideCallFacts, SideCallRule } from './capture.ts';
 import type { FaultCounter } from './faults.ts';
+import type { RecordedCall } from './recorded-call.ts';
 import { trainabilityOf } from './trainability.ts';
 
 export interface RecordSettings {
@@ -13,12 +13,22 @@ export interface RecordSettings {
   readonly sideCall: SideCallRule | undefined;
 }
 
-/** Reads what the adapter has left to be read; what cannot be read is left out and counted. `index`: in the run. */
-export function modelCallOf(draft: CallDraft, index: number, settings: RecordSettings): ModelCall {
-  const { start, known } = draft;
+export interface RecordParts {
+  readonly call: RecordedCall;
+  /** Its place among the events of the run. */
+  readonly index: number;
+  /** With which the run was given to whom it was given to. */
+  readonly propensity: number;
+  readonly settings: RecordSettings;
+}
+
+/** Reads what the adapter has left to be read; what cannot be read is left out and counted. */
+export function modelCallOf({ call: draft, index, propensity, settings }: RecordParts): ModelCall {
+  const { start, known, identity } = draft;
+  const { answerer } = start;
   const { faults, prices, sideCall } = settings;
   const outcome: CallOutcome = draft.outcome ?? { status: 'abandoned' };
-  const parameters = faults.guard('reading the parameters of a call', start.parameters, {});
+  const parameters = faults.guard('reading the parameters of a call', () => start.parameters(), {});
   const tokens: ModelCall['tokens'] =
     known.tokens === undefined
       ? null
@@ -28,13 +38,13 @@ export function modelCallOf(draft: CallDraft, index: number, settings: RecordSet
           logprobs: known.tokens.logprobs as (number | null)[],
           logprobsMode: 'raw',
         };
-  const fallback = start.fallback === true;
-  const identity = start.identity?.();
+  const policy = answerer.kind === 'policy' ? answerer.route.policy : null;
+  const fallback = answerer.kind === 'incumbent' && answerer.fallback;
   const usage = known.usage ?? {};
   const served: SideCallFacts['served'] = {
     requestedModel: start.requestedModel,
-    policy: fallback ? null : start.policy,
-    propensity: start.propensity,
+    policy,
+    propensity,
   };
   if (known.respondedModel !== undefined) served.respondedModel = known.respondedModel;
   if (start.provider !== undefined) served.provider = start.provider;
@@ -43,8 +53,8 @@ export function modelCallOf(draft: CallDraft, index: number, settings: RecordSet
   if (identity?.chatTemplateDigest !== undefined) served.chatTemplateDigest = identity.chatTemplateDigest;
   const { adapter } = start;
   const request = {
-    messages: faults.guard('reading the messages of a call', start.messages, []),
-    tools: faults.guard('reading the tools of a call', start.tools, []),
+    messages: faults.guard('reading the messages of a call', () => start.messages(), []),
+    tools: faults.guard('reading the tools of a call', () => start.tools(), []),
     parameters,
   } as ModelCall['request'];
   const isSideCall =
@@ -68,7 +78,7 @@ export function modelCallOf(draft: CallDraft, index: number, settings: RecordSet
     tokens,
     trainability: trainabilityOf({
       sideCall: isSideCall,
-      policy: start.policy,
+      policy,
       outcome,
       fallback,
       tokens,
@@ -81,7 +91,7 @@ export function modelCallOf(draft: CallDraft, index: number, settings: RecordSet
     startedAt: draft.startedAt,
   };
   if (start.specification !== undefined) call.specification = start.specification;
-  if (start.retryOf !== undefined) call.retryOf = start.retryOf as ModelCallId;
+  if (draft.retryOf !== undefined) call.retryOf = draft.retryOf as ModelCallId;
   if (draft.firstTokenAt !== undefined) call.firstTokenAt = draft.firstTokenAt;
   if (draft.endedAt !== undefined) call.endedAt = draft.endedAt;
   // What we serve ourselves has no price by the token.

@@ -2,54 +2,61 @@
 import type { Endpoint, ServedIdentity } from '../backends/backend.ts';
 import type { CallOutcome } from '../trajectory/records.ts';
 import type { CallAnswer, CallStart, OpenCall } from './capture.ts';
-import { noteFailure, retryOf, type Prompt } from './retries.ts';
-import type { Route } from './route.ts';
-import type { ActiveRun } from './run.ts';
+import { noteFailure, retryOf, type Attempts } from './retries.ts';
+import type { PolicyRoute } from './route.ts';
+import { inSideCalls } from './scope.ts';
 
-export type PolicyRoute = Extract<Route, { kind: 'policy' }>;
-
-/** Who answers one call: the incumbent, also in the place of a policy that failed, or a policy. */
-export type Answerer =
-  | { readonly kind: 'incumbent'; readonly fallback: boolean }
-  | { readonly kind: 'policy'; readonly route: PolicyRoute };
-
-export interface RecordedCallStart extends Omit<
-  CallStart,
-  'policy' | 'propensity' | 'identity' | 'fallback' | 'retryOf'
-> {
-  readonly run: ActiveRun;
-  readonly answerer: Answerer;
-  /** The messages as the framework has them: the same ones again are a retry. */
-  readonly prompt: Prompt;
+/** What a call needs of its run. */
+export interface CallingRun extends Attempts {
+  readonly id: string;
+  /** The time, milliseconds since the epoch. */
+  now(): number;
+  /** One of its calls has ended. */
+  callEnded(): void;
+  /** Runs a part of the recording that may fail; a throw is counted and gives `otherwise`. */
+  guard<T>(place: string, work: () => T, otherwise: T): T;
 }
 
-/** On record from its construction; its end counts once. */
-export class RecordedCall {
-  readonly #start: RecordedCallStart;
-  readonly #open: OpenCall;
-  #identity: ServedIdentity | undefined;
-  #ended = false;
+const nothingKnown: CallAnswer = {};
+const readNothing = (): CallAnswer => nothingKnown;
 
-  constructor(start: RecordedCallStart) {
-    const { run, answerer } = start;
-    this.#start = start;
-    // Field by field: copying the rest of an object is slow, and this is inside the user's call.
-    this.#open = run.startCall({
-      adapter: start.adapter,
-      specification: start.specification,
-      requestedModel: start.requestedModel,
-      provider: start.provider,
-      messages: start.messages,
-      tools: start.tools,
-      parameters: start.parameters,
-      toolResults: start.toolResults,
-      streamed: start.streamed,
-      policy: answerer.kind === 'policy' ? answerer.route.policy : null,
-      propensity: run.route.propensity,
-      identity: () => this.#identity,
-      fallback: answerer.kind === 'incumbent' && answerer.fallback,
-      retryOf: retryOf(run, start.prompt),
-    });
+/** On record from its construction; its end counts once. */
+export class RecordedCall implements OpenCall {
+  readonly start: CallStart;
+  readonly startedAt: number;
+  readonly sideCall = inSideCalls();
+  /** The failed call of the same run that this one tries again. */
+  readonly retryOf: string | undefined;
+  /** What serves the policy, once that is known. */
+  identity: ServedIdentity | undefined;
+  firstTokenAt: number | undefined;
+  endedAt: number | undefined;
+  outcome: CallOutcome | undefined;
+  readonly #place: number;
+  readonly #run: CallingRun;
+  #read = readNothing;
+  #known: CallAnswer | undefined;
+
+  /** `place`: how many drafts the run had before. */
+  constructor(place: number, start: CallStart, run: CallingRun) {
+    this.start = start;
+    this.startedAt = run.now();
+    this.retryOf = retryOf(run, start.prompt);
+    this.#place = place;
+    this.#run = run;
+  }
+
+  /** Made of the run's id: unique, cheaper than a random one, and feedback on a call finds its trajectory by it. */
+  get id(): string {
+    return `${this.#run.id}.${String(this.#place)}`;
+  }
+
+  /** The answer, read once the call has ended; before, as far as it has come. */
+  get known(): CallAnswer {
+    if (this.#known !== undefined) return this.#known;
+    const known = this.#run.guard('reading an answer', this.#read, nothingKnown);
+    if (this.outcome !== undefined) this.#known = known;
+    return known;
   }
 
   /**
@@ -58,26 +65,25 @@ export class RecordedCall {
    */
   async connect(route: PolicyRoute, signal: AbortSignal | undefined): Promise<Endpoint> {
     const endpoint = await route.endpoint(signal);
-    this.#identity = endpoint.identity;
+    this.identity = endpoint.identity;
     return endpoint;
   }
 
-  /** The first token, or what stands for it, is there. */
   firstToken(): void {
-    this.#open.firstToken();
+    this.firstTokenAt ??= this.#run.now();
   }
 
-  /** Where to read what the record holds should nothing more come. */
   partial(read: () => CallAnswer): void {
-    this.#open.partial(read);
+    if (this.outcome === undefined) this.#read = read;
   }
 
-  /** `read` gives the answer, when the record is built. */
-  end(outcome: CallOutcome, read?: () => CallAnswer): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    const { run, prompt } = this.#start;
-    if (outcome.status === 'error') noteFailure(run, prompt, this.#open.id);
-    this.#open.end(outcome, read);
+  end(outcome: CallOutcome, read = readNothing): void {
+    if (this.outcome !== undefined) return;
+    const run = this.#run;
+    this.#read = read;
+    this.outcome = outcome;
+    this.endedAt = run.now();
+    if (outcome.status === 'error') noteFailure(run, this.start.prompt, this.id);
+    run.callEnded();
   }
 }

@@ -25,8 +25,8 @@ function setUp(graceMs = 5, abandonAfterMs = 60_000) {
 const call: CallStart = {
   adapter: 'test',
   requestedModel: 'm',
-  policy: null,
-  propensity: 1,
+  answerer: { kind: 'incumbent', fallback: false },
+  prompt: [],
   messages: () => [{ role: 'user', content: 'hello' }],
   tools: () => [],
   parameters: () => ({}),

@@ -1,6 +1,5 @@
 /** Links an attempt to the failed one before it. The frameworks' retries are calls of their own, with the same prompt. */
 import { isDeepStrictEqual } from 'node:util';
-import type { ActiveRun } from './run.ts';
 
 /** A failed call that nothing has tried again so far. */
 export interface Failure {
@@ -8,11 +7,17 @@ export interface Failure {
   readonly prompt: Prompt;
 }
 
+/** A run, as far as it is about them. */
+export interface Attempts {
+  /** Calls that failed and that nothing has tried again so far. */
+  readonly failures: Failure[];
+}
+
 /** The messages of a call, in whatever shape the framework has them. */
 export type Prompt = readonly unknown[];
 
 /** The failed call of this run that a call with this prompt tries again, if there is one. */
-export function retryOf(run: ActiveRun, prompt: Prompt): string | undefined {
+export function retryOf(run: Attempts, prompt: Prompt): string | undefined {
   const pending = run.failures;
   // Nearly always, and nothing is compared.
   if (pending.length === 0) return undefined;
@@ -22,7 +27,7 @@ export function retryOf(run: ActiveRun, prompt: Prompt): string | undefined {
 }
 
 /** Remembers an attempt that failed. */
-export function noteFailure(run: ActiveRun, prompt: Prompt, callId: string): void {
+export function noteFailure(run: Attempts, prompt: Prompt, callId: string): void {
   run.failures.push({ callId, prompt });
 }
 

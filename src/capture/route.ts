@@ -17,6 +17,13 @@ export type Route =
       readonly onFailure: 'throw' | 'incumbent';
     };
 
+export type PolicyRoute = Extract<Route, { kind: 'policy' }>;
+
+/** Who answers one call: the incumbent, also in the place of a policy that failed, or a policy. */
+export type Answerer =
+  | { readonly kind: 'incumbent'; readonly fallback: boolean }
+  | { readonly kind: 'policy'; readonly route: PolicyRoute };
+
 export interface Router {
   /** Never throws and never waits: what cannot be decided goes to the incumbent. */
   choose(): Route;

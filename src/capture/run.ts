@@ -4,9 +4,9 @@
  */
 import type { ModelCallId, TrajectoryId } from '../trajectory/ids.ts';
 import { recordVersion, type Trajectory, type TrajectoryEvent } from '../trajectory/records.ts';
-import { CallDraft, type DraftRun } from './call-draft.ts';
 import type { CallStart, FoundToolResult, OpenCall, Run, RunOptions } from './capture.ts';
 import { modelCallOf, type RecordSettings } from './model-call-record.ts';
+import { RecordedCall, type CallingRun } from './recorded-call.ts';
 import type { Failure } from './retries.ts';
 import type { Route } from './route.ts';
 import { withRun } from './scope.ts';
@@ -44,11 +44,10 @@ interface ToolDraft {
   readonly at: number;
 }
 
-type Draft = CallDraft | ToolDraft;
+type Draft = RecordedCall | ToolDraft;
 
-export class ActiveRun implements Run, DraftRun {
+export class ActiveRun implements Run, CallingRun {
   readonly route: Route;
-  readonly rawArguments = new Map<string, string>();
   /** Calls that failed and that nothing has tried again so far: see `retries.ts`. */
   readonly failures: Failure[] = [];
   readonly parentId: string | undefined;
@@ -57,11 +56,12 @@ export class ActiveRun implements Run, DraftRun {
   readonly #options: RunOptions;
   readonly #drafts: Draft[] = [];
   readonly #metrics: Record<string, number> = {};
-  readonly #toolResults = new Set<string>();
+  #rawArguments: Map<string, string> | undefined;
+  #toolResults: Set<string> | undefined;
   readonly #startedAt: number;
   #watcher: RunWatcher | undefined;
   #open = 0;
-  #lastOpened: CallDraft | undefined;
+  #lastOpened: RecordedCall | undefined;
   #finished: Trajectory | undefined;
   #id: string | undefined;
 
@@ -122,8 +122,8 @@ export class ActiveRun implements Run, DraftRun {
     return withRun(this, start);
   }
 
-  startCall(start: CallStart): OpenCall {
-    const draft = new CallDraft(this.#drafts.length, start, this);
+  startCall(start: CallStart): RecordedCall {
+    const draft = new RecordedCall(this.#drafts.length, start, this);
     this.#drafts.push(draft);
     this.#open += 1;
     this.#lastOpened = draft;
@@ -147,9 +147,14 @@ export class ActiveRun implements Run, DraftRun {
 
   /** The same result comes back with every later prompt of the run. */
   #isNew({ toolCallId }: FoundToolResult): boolean {
-    if (this.#toolResults.has(toolCallId)) return false;
-    this.#toolResults.add(toolCallId);
+    const known = (this.#toolResults ??= new Set());
+    if (known.has(toolCallId)) return false;
+    known.add(toolCallId);
     return true;
+  }
+
+  get rawArguments(): Map<string, string> {
+    return (this.#rawArguments ??= new Map());
   }
 
   /** Remembers tool-call arguments as the model wrote them, so that the next prompt can have them verbatim. */
@@ -160,8 +165,8 @@ export class ActiveRun implements Run, DraftRun {
   /** Whether a tool that the model has called, or the one with this id, has given no result so far. */
   awaitsTool(toolCallId?: string): boolean {
     if (toolCallId !== undefined)
-      return this.rawArguments.has(toolCallId) && !this.#toolResults.has(toolCallId);
-    for (const id of this.rawArguments.keys()) if (!this.#toolResults.has(id)) return true;
+      return this.rawArguments.has(toolCallId) && this.#toolResults?.has(toolCallId) !== true;
+    for (const id of this.rawArguments.keys()) if (this.#toolResults?.has(id) !== true) return true;
     return false;
   }
 
@@ -182,13 +187,20 @@ export class ActiveRun implements Run, DraftRun {
     const parentCallId = this.#parentCallId;
     const events: TrajectoryEvent[] = [];
     for (const draft of this.#drafts) {
-      if (!(draft instanceof CallDraft)) {
+      if (!(draft instanceof RecordedCall)) {
         events.push({ kind: 'tool-result', at: draft.at, ...draft.result, index: events.length });
         continue;
       }
       for (const result of this.#toolResultsOf(draft))
         events.push({ kind: 'tool-result', at: draft.startedAt, ...result, index: events.length });
-      events.push(modelCallOf(draft, events.length, this.#settings));
+      events.push(
+        modelCallOf({
+          call: draft,
+          index: events.length,
+          propensity: route.propensity,
+          settings: this.#settings,
+        }),
+      );
     }
     const trajectory: Trajectory = {
       recordVersion,
@@ -216,7 +228,7 @@ export class ActiveRun implements Run, DraftRun {
     this.#finished = trajectory;
     // Whatever was started inside the run holds it in memory for as long as it lives: sockets, timers.
     this.#drafts.length = 0;
-    this.rawArguments.clear();
+    this.#rawArguments?.clear();
     this.#settings.faults.guard(
       'handing over a trajectory',
       () => {
@@ -229,9 +241,10 @@ export class ActiveRun implements Run, DraftRun {
   }
 
   /** Those that no call before had. */
-  #toolResultsOf({ start }: CallDraft): FoundToolResult[] {
-    const { toolResults } = start;
-    if (toolResults === undefined) return [];
-    return this.guard('recording tool results', toolResults, []).filter((result) => this.#isNew(result));
+  #toolResultsOf({ start }: RecordedCall): FoundToolResult[] {
+    if (start.toolResults === undefined) return [];
+    return this.guard('recording tool results', () => start.toolResults?.() ?? [], []).filter((result) =>
+      this.#isNew(result),
+    );
   }
 }

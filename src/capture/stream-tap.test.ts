@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { tapInPlace } from './stream-in-place.ts';
 import { tapStream } from './stream-tap.ts';
 import type { StreamEnd } from './tap-callbacks.ts';
 
@@ -19,6 +20,10 @@ const tenfold: Transformer<number, number> = {
   },
 };
 
+/** How a stream is watched. */
+const taps = { tapStream, tapInPlace };
+const ways = Object.keys(taps) as (keyof typeof taps)[];
+
 /** Tells all that can be seen from outside: pulls and cancels of the source, what arrives, and how it ends. */
 class Play {
   readonly log: string[] = [];
@@ -27,7 +32,7 @@ class Play {
   readonly stream: ReadableStream<number>;
   readonly #scene: Scene;
 
-  constructor(scene: Scene, tapped: boolean) {
+  constructor(scene: Scene, way?: keyof typeof taps) {
     let next = 0;
     this.#scene = scene;
     const source = new ReadableStream<number>({
@@ -42,9 +47,11 @@ class Play {
         this.log.push(`cancel ${String(reason)}`);
       },
     });
-    this.stream = tapped
-      ? tapStream(source, { part: (part) => this.seen.push(part), end: (end) => this.ends.push(end) })
-      : source;
+    const callbacks = {
+      part: (part: number) => this.seen.push(part),
+      end: (end: StreamEnd) => this.ends.push(end),
+    };
+    this.stream = way === undefined ? source : taps[way](source, callbacks);
   }
 
   piped(): ReadableStream<number> {
@@ -111,14 +118,15 @@ const scenes: Watched[] = [
   },
 ];
 
-describe('tapStream', () => {
+describe.each(ways)('%s', (tap) => {
   it.each(scenes)(
     'behaves as the stream itself where it is piped through a transform: $what',
     async ({ scene, most }) => {
-      const bare = new Play(scene, false);
-      const tapped = new Play(scene, true);
+      const bare = new Play(scene);
+      const tapped = new Play(scene, tap);
       for (const play of [bare, tapped]) {
         const stream = play.piped();
+        expect(play.stream.locked).toBe(true);
         await turns();
         play.log.push('reads');
         await play.read(stream, most);
@@ -126,7 +134,6 @@ describe('tapStream', () => {
       expect(tapped.log.filter((line) => !line.startsWith('pull'))).toEqual(
         bare.log.filter((line) => !line.startsWith('pull')),
       );
-      expect(tapped.stream.locked).toBe(true);
       expect(tapped.ends).toHaveLength(1);
       // A stream keeps one part ready of its own accord; a tapped one is read no further ahead than the bare one.
       expect(pulls(tapped)).toBeLessThanOrEqual(pulls(bare));
@@ -136,8 +143,8 @@ describe('tapStream', () => {
   it.each(scenes.slice(0, 4))(
     'behaves as the stream itself where it is read: $what',
     async ({ scene, most }) => {
-      const bare = new Play(scene, false);
-      const tapped = new Play(scene, true);
+      const bare = new Play(scene);
+      const tapped = new Play(scene, tap);
       for (const play of [bare, tapped]) await play.read(play.stream, most);
       expect(tapped.log.filter((line) => !line.startsWith('pull'))).toEqual(
         bare.log.filter((line) => !line.startsWith('pull')),
@@ -153,7 +160,7 @@ describe('tapStream', () => {
       [{ parts: 9 }, 'cancelled', 3],
     ];
     for (const [scene, type, most] of ends) {
-      const play = new Play(scene, true);
+      const play = new Play(scene, tap);
       await play.read(way === 'piped' ? play.piped() : play.stream, most);
       expect(play.seen.slice(0, 3)).toEqual([1, 2, 3]);
       expect(play.ends.map((end) => end.type)).toEqual([type]);
@@ -161,7 +168,7 @@ describe('tapStream', () => {
   });
 
   it('leaves what is piped with options, or into a locked sink, to the stream itself', async () => {
-    const stopped = new Play({ parts: 9 }, true);
+    const stopped = new Play({ parts: 9 }, tap);
     const abort = new AbortController();
     const output = stopped.stream.pipeThrough(new TransformStream<number, number>(), {
       signal: abort.signal,
@@ -172,7 +179,7 @@ describe('tapStream', () => {
     expect(stopped.ends.map((end) => end.type)).toEqual(['cancelled']);
     const locked = new TransformStream<number, number>();
     locked.writable.getWriter();
-    expect(() => new Play({ parts: 1 }, true).stream.pipeThrough(locked)).toThrow(TypeError);
+    expect(() => new Play({ parts: 1 }, tap).stream.pipeThrough(locked)).toThrow(TypeError);
   });
 });
 

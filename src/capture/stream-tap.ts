@@ -1,5 +1,4 @@
 /** Watching a stream without changing it. */
-import { pump } from './stream-pump.ts';
 import type { TapCallbacks } from './tap-callbacks.ts';
 
 /**
@@ -7,8 +6,15 @@ import type { TapCallbacks } from './tap-callbacks.ts';
  * and cancellation pass through unchanged; unlike a TransformStream it tells a cancel from an error.
  */
 export function tapStream<T>(source: ReadableStream<T>, callbacks: TapCallbacks<T>): ReadableStream<T> {
-  const reader = source.getReader();
-  return new TappedStream(reader, callbacks);
+  return tapReader(source.getReader(), callbacks);
+}
+
+/** As `tapStream`, for a stream that is being read already. */
+export function tapReader<T>(
+  source: ReadableStreamDefaultReader<T>,
+  callbacks: TapCallbacks<T>,
+): ReadableStream<T> {
+  return new ReadableStream(new TappedSource(source, callbacks), unbuffered);
 }
 
 /** As `tapStream`, as a stream of the class of a framework. */
@@ -21,30 +27,6 @@ export function tapStreamAs<T>(
 }
 
 const unbuffered = { highWaterMark: 0 };
-
-/** Goes around itself where it is piped into a transform, as the AI SDK does first thing: a stream less on the way. */
-class TappedStream<T> extends ReadableStream<T> {
-  readonly #source: ReadableStreamDefaultReader<T>;
-  readonly #callbacks: TapCallbacks<T>;
-
-  constructor(source: ReadableStreamDefaultReader<T>, callbacks: TapCallbacks<T>) {
-    super(new TappedSource(source, callbacks), unbuffered);
-    this.#source = source;
-    this.#callbacks = callbacks;
-  }
-
-  override pipeThrough<U>(
-    transform: ReadableWritablePair<U, T>,
-    options?: StreamPipeOptions,
-  ): ReadableStream<U> {
-    const { writable, readable } = transform;
-    const isPlain = options === undefined && writable instanceof WritableStream;
-    if (!isPlain || this.locked || writable.locked) return super.pipeThrough(transform, options);
-    this.getReader(); // locked from now on, as a stream is that is piped
-    pump(this.#source, writable, this.#callbacks);
-    return readable;
-  }
-}
 
 /** A class, so that what is made for each stream are two fields. */
 class TappedSource<T> implements UnderlyingDefaultSource<T> {

@@ -1,5 +1,5 @@
 /** A recorder that routes everything to a scripted model server, for tests. */
-import type { PolicyRoute } from '../capture/recorded-call.ts';
+import type { PolicyRoute } from '../capture/route.ts';
 import {
   startOpenAIDialectServer,
   type DialectAnswer,

@@ -1,41 +1,30 @@
 /** A call on the user's own model, recorded and otherwise untouched. */
 import type { CallAnswer } from '../../capture/capture.ts';
 import { errorOutcome } from '../../capture/outcome.ts';
-import { RecordedCall } from '../../capture/recorded-call.ts';
+import type { RecordedCall } from '../../capture/recorded-call.ts';
 import type { ActiveRun } from '../../capture/run.ts';
-import { tapStream } from '../../capture/stream-tap.ts';
+import { tapInPlace } from '../../capture/stream-in-place.ts';
 import type { StreamEnd, TapCallbacks } from '../../capture/tap-callbacks.ts';
-import { answerMessage, toMessages, toTools } from './messages.ts';
-import { givenParameters } from './parameters.ts';
+import type { IncumbentCall } from './incumbent-call.ts';
+import { answerMessage } from './messages.ts';
 import { SeenParts } from './seen-parts.ts';
-import { newToolResults } from './tool-results.ts';
 import {
   finishReasonText,
   usageCounts,
-  type CallOptions,
   type GenerateResult,
-  type LanguageModelLike,
   type Part,
   type StreamResult,
 } from './specification.ts';
 
-export interface IncumbentCall {
-  readonly run: ActiveRun;
-  readonly model: LanguageModelLike;
-  readonly options: CallOptions;
-  /** Whether the incumbent answers because the policy failed. */
-  readonly fallback: boolean;
-}
-
 /** `doGenerate` of the incumbent; its result is given back as it is. */
 export function generateByIncumbent(call: IncumbentCall): Promise<GenerateResult> {
-  const recorded = begin(call, false);
-  const { model, options } = call;
+  const { run, model, options } = call;
+  const recorded = run.startCall(call);
   return watched(
     () => model.doGenerate(options),
     (result) => {
-      if (call.fallback) keepNow(call.run, () => result.content);
-      recorded.end({ status: 'ok' }, () => resultRecord(call, result));
+      if (call.answerer.fallback) keepNow(run, () => result.content);
+      recorded.end({ status: 'ok' }, () => resultRecord(run, result));
       return result;
     },
     (error) => {
@@ -46,11 +35,14 @@ export function generateByIncumbent(call: IncumbentCall): Promise<GenerateResult
 
 /** `doStream` of the incumbent; its parts pass through one by one, unchanged. */
 export function streamByIncumbent(call: IncumbentCall): Promise<StreamResult> {
-  const recorded = begin(call, true);
-  const { model, options } = call;
+  const { run, model, options } = call;
+  const recorded = run.startCall(call);
   return watched(
     () => model.doStream(options),
-    (result) => ({ ...result, stream: tapStream(result.stream, new StreamRecording(call, recorded)) }),
+    (result) => {
+      const stream = tapInPlace(result.stream, new StreamRecording(call, recorded));
+      return stream === result.stream ? result : { ...result, stream };
+    },
     (error) => {
       recorded.end(errorOutcome(error, options.abortSignal));
     },
@@ -81,7 +73,7 @@ class StreamRecording implements TapCallbacks<Part> {
   readonly #call: IncumbentCall;
   readonly #recorded: RecordedCall;
   readonly #seen = new SeenParts();
-  readonly #read = (): CallAnswer => streamRecord(this.#call, this.#seen);
+  readonly #read = (): CallAnswer => streamRecord(this.#call.run, this.#seen);
   #begun = false;
 
   constructor(call: IncumbentCall, recorded: RecordedCall) {
@@ -102,36 +94,19 @@ class StreamRecording implements TapCallbacks<Part> {
   }
 
   end(how: StreamEnd): void {
-    const { run, options, fallback } = this.#call;
+    const { run, options, answerer } = this.#call;
     const seen = this.#seen;
-    if (fallback) keepNow(run, () => seen.content);
+    if (answerer.fallback) keepNow(run, () => seen.content);
     this.#recorded.end(seen.outcome(how, options.abortSignal), this.#read);
   }
 }
 
-function begin({ run, model, options, fallback }: IncumbentCall, streamed: boolean): RecordedCall {
-  return new RecordedCall({
-    run,
-    answerer: { kind: 'incumbent', fallback },
-    prompt: options.prompt,
-    adapter: 'ai-sdk',
-    specification: model.specificationVersion,
-    requestedModel: model.modelId,
-    provider: model.provider,
-    messages: () => toMessages(options.prompt, run.rawArguments),
-    tools: () => toTools(options.tools),
-    parameters: () => givenParameters(options),
-    toolResults: () => newToolResults(options.prompt, run.rawArguments),
-    streamed,
-  });
-}
-
-function resultRecord({ run }: IncumbentCall, result: GenerateResult): CallAnswer {
+function resultRecord(run: ActiveRun, result: GenerateResult): CallAnswer {
   const { content, finishReason, usage, response } = result;
   return record(run, content, finishReason, usage, response);
 }
 
-function streamRecord({ run }: IncumbentCall, seen: SeenParts): CallAnswer {
+function streamRecord(run: ActiveRun, seen: SeenParts): CallAnswer {
   const { content, finish, metadata } = seen;
   const response = { ...pick(metadata, 'id'), ...pick(metadata, 'modelId') };
   return record(run, content, finish?.['finishReason'], finish?.['usage'], response);

@@ -2,7 +2,8 @@
 import { answer, isAnswering } from '../../capture/scope.ts';
 import type { Recorder } from '../../capture/recorder.ts';
 import type { ActiveRun } from '../../capture/run.ts';
-import { generateByIncumbent, streamByIncumbent, type IncumbentCall } from './incumbent.ts';
+import { generateByIncumbent, streamByIncumbent } from './incumbent.ts';
+import { incumbent, incumbentInstead, IncumbentCall } from './incumbent-call.ts';
 import { generateByPolicy, streamByPolicy, type PolicyCall } from './policy/call.ts';
 import type {
   CallOptions,
@@ -14,18 +15,21 @@ import type {
 
 /** Who may answer a call, one of `doGenerate` or of `doStream`. */
 interface Ways<T> {
+  readonly streamed: boolean;
   readonly bare: (model: LanguageModelLike, options: CallOptions) => PromiseLike<T>;
   readonly byPolicy: (call: PolicyCall) => Promise<T>;
   readonly byIncumbent: (call: IncumbentCall) => PromiseLike<T>;
 }
 
 const toGenerate: Ways<GenerateResult> = {
+  streamed: false,
   bare: (model, options) => model.doGenerate(options),
   byPolicy: generateByPolicy,
   byIncumbent: generateByIncumbent,
 };
 
 const toStream: Ways<StreamResult> = {
+  streamed: true,
   bare: (model, options) => model.doStream(options),
   byPolicy: streamByPolicy,
   byIncumbent: streamByIncumbent,
@@ -63,10 +67,12 @@ export class ModelCalls {
     if (isAnswering(options.prompt)) return ways.bare(model, options);
     const run = this.#run();
     if (run === undefined) return ways.bare(model, options);
+    const { route } = run;
+    const { streamed } = ways;
     return answer(options.prompt, () =>
-      run.route.kind === 'incumbent'
-        ? ways.byIncumbent({ run, model, options, fallback: false })
-        : this.#byPolicy(run, run.route, options, ways),
+      route.kind === 'incumbent'
+        ? ways.byIncumbent(new IncumbentCall({ run, model, options, answerer: incumbent, streamed }))
+        : this.#byPolicy(run, route, options, ways),
     );
   }
 
@@ -82,18 +88,22 @@ export class ModelCalls {
       return await ways.byPolicy(call);
     } catch (error) {
       if (!mayFallBack(call)) throw error;
-      return ways.byIncumbent({ run, model, options, fallback: true });
+      const { streamed } = ways;
+      return ways.byIncumbent(
+        new IncumbentCall({ run, model, options, answerer: incumbentInstead, streamed }),
+      );
     }
   }
 
   /** The run that this call belongs to; undefined where recording itself fails: the call then goes its way alone. */
   #run(): ActiveRun | undefined {
     const recorder = this.#recorder;
-    return recorder.faults.guard(
-      'opening a run',
-      () => recorder.current() ?? recorder.startLoneRun(),
-      undefined,
-    );
+    try {
+      return recorder.current() ?? recorder.startLoneRun();
+    } catch (error) {
+      recorder.faults.count('opening a run', error);
+      return undefined;
+    }
   }
 }
 

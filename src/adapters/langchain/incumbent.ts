@@ -1,7 +1,7 @@
 /** The record of a call on the user's own model, which is otherwise left alone. */
 import type { CallAnswer } from '../../capture/capture.ts';
 import { errorOutcome, streamOutcome } from '../../capture/outcome.ts';
-import { RecordedCall } from '../../capture/recorded-call.ts';
+import type { RecordedCall } from '../../capture/recorded-call.ts';
 import type { ActiveRun } from '../../capture/run.ts';
 import type { StreamEnd } from '../../capture/tap-callbacks.ts';
 import type { CallOutcome } from '../../trajectory/records.ts';
@@ -29,8 +29,7 @@ export class IncumbentRecord {
   constructor(call: IncumbentCall) {
     const { run, model, input, options, streamed, failed } = call;
     this.#call = call;
-    this.#recorded = new RecordedCall({
-      run,
+    this.#recorded = run.startCall({
       answerer: { kind: 'incumbent', fallback: failed !== undefined },
       prompt: failed?.prompt ?? inputMessages(input),
       adapter: 'langchain',

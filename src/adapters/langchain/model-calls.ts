@@ -1,7 +1,7 @@
 /** What happens to each call on a wrapped model: its run, its route, its record. */
 import { answer as answering, isInsideCall } from '../../capture/scope.ts';
 import type { CallAnswer } from '../../capture/capture.ts';
-import type { PolicyRoute } from '../../capture/recorded-call.ts';
+import type { PolicyRoute } from '../../capture/route.ts';
 import type { Recorder } from '../../capture/recorder.ts';
 import type { ActiveRun } from '../../capture/run.ts';
 import { tapStreamAs } from '../../capture/stream-tap.ts';

@@ -1,6 +1,7 @@
 /** A chat completion on the wire, whoever answers it. */
 import type { CallOutcome } from '../../trajectory/records.ts';
-import { RecordedCall, type Answerer } from '../recorded-call.ts';
+import type { RecordedCall } from '../recorded-call.ts';
+import type { Answerer } from '../route.ts';
 import type { ActiveRun } from '../run.ts';
 import type { StreamEnd } from '../tap-callbacks.ts';
 import { errorOutcome } from '../outcome.ts';
@@ -22,8 +23,7 @@ export interface WireCall {
 
 /** Puts the call on record. */
 export function beginCall({ run, adapter, provider, body }: WireCall, answerer: Answerer): RecordedCall {
-  return new RecordedCall({
-    run,
+  return run.startCall({
     answerer,
     prompt: body.messages,
     adapter,

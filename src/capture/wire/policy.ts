@@ -2,7 +2,8 @@
 import type { CallOutcome } from '../../trajectory/records.ts';
 import type { CallAnswer } from '../capture.ts';
 import { errorOutcome } from '../outcome.ts';
-import type { PolicyRoute, RecordedCall } from '../recorded-call.ts';
+import type { RecordedCall } from '../recorded-call.ts';
+import type { PolicyRoute } from '../route.ts';
 import { warnOnce } from '../warn-once.ts';
 import { AnswerCollector } from './answer.ts';
 import { beginCall, statusOutcome, streamEndOutcome, type WireCall } from './call.ts';

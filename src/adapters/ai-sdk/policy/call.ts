@@ -1,8 +1,9 @@
 /** A trajectory's call on its policy, plain or streamed, recorded. */
 import { errorOutcome, streamOutcome } from '../../../capture/outcome.ts';
-import { RecordedCall, type PolicyRoute } from '../../../capture/recorded-call.ts';
+import type { RecordedCall } from '../../../capture/recorded-call.ts';
+import type { PolicyRoute } from '../../../capture/route.ts';
 import type { ActiveRun } from '../../../capture/run.ts';
-import { tapStream } from '../../../capture/stream-tap.ts';
+import { tapInPlace } from '../../../capture/stream-in-place.ts';
 import { AnswerCollector } from '../../../capture/wire/answer.ts';
 import { completion } from '../../../capture/wire/schema.ts';
 import { toMessages, toTools } from '../messages.ts';
@@ -72,7 +73,7 @@ export async function streamByPolicy(call: PolicyCall): Promise<StreamResult> {
     });
     recorded.partial(() => answer.record());
     let failure: unknown;
-    const stream = tapStream(parts, {
+    const stream = tapInPlace(parts, {
       part: (part) => {
         if (part.type === 'error') failure = part['error'];
         if (part.type !== 'finish') return;
@@ -103,8 +104,7 @@ async function read(response: Response, signal: AbortSignal | undefined) {
 }
 
 function begin({ run, route, options, model, version }: PolicyCall, streamed: boolean): RecordedCall {
-  return new RecordedCall({
-    run,
+  return run.startCall({
     answerer: { kind: 'policy', route },
     prompt: options.prompt,
     adapter: 'ai-sdk',

@@ -1,5 +1,5 @@
 /** The model that answers instead of the incumbent: the policy, behind a ChatOpenAI with the incumbent's settings. */
-import type { PolicyRoute } from '../../../capture/recorded-call.ts';
+import type { PolicyRoute } from '../../../capture/route.ts';
 import { boundOptions, chatModelIn, describeModel } from '../description.ts';
 import { isConfigurable, isObject, methodOf, type ChatRunnable } from '../shapes.ts';
 import { chatOpenAIFor, type ChatOpenAIClass, type Maker } from './chat-openai.ts';
