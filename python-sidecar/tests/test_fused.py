@@ -19,11 +19,12 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from apprentice_sidecar import products
 from apprentice_sidecar.base_model import BaseModel
 from apprentice_sidecar.packing import PackRow, pack_rows
 from apprentice_sidecar.protocol import Lora
 from apprentice_sidecar.training.contract import TrainablePolicy
-from apprentice_sidecar.training.fused import FusedPolicy, attention, products
+from apprentice_sidecar.training.fused import FusedPolicy, attention
 from apprentice_sidecar.training.transformers.policy import TransformersPolicy, build_policy
 from tiny import VOCABULARY
 from trees import forests

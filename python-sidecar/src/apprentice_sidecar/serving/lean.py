@@ -7,6 +7,7 @@ Rows of several adapters and of the base model run together: an adapter's matric
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,9 @@ from .spread import Spread
 ARCHITECTURES = frozenset({"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
 #: Kinds of rotary positions whose frequencies do not depend on the length of the text.
 _FIXED_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
+
+#: Numbers in the hidden states of a pass from which all threads take part in all of it; below, waking them is slower.
+SHARED_FROM = 1 << 17
 
 Attend = Callable[[int, Tensor], Tensor]
 Multiply = Callable[[Linear, Tensor], Tensor]
@@ -122,8 +126,11 @@ class LeanForward:
             return torch.cat(outputs) if outputs else qkv.new_empty(0, self._heads * self._width)
 
         kept = (wanted, self._grouped([names[place] for place in wanted.tolist()]))
-        hidden = self._run(ids, positions, attend, self._grouped(names), _multiply, kept)
-        return self._logits(hidden, _multiply)
+        is_short = len(ids) * self._embedding.shape[1] < SHARED_FROM
+        with Spread() if is_short else contextlib.nullcontext() as spread:
+            multiply = _multiply if spread is None else spread.multiply
+            hidden = self._run(ids, positions, attend, self._grouped(names), multiply, kept)
+            return self._logits(hidden, multiply)
 
     def decode(self, store: KeyValueStore, rows: Rows, tokens: Tensor, adapters: Sequence[str | None]) -> Tensor:
         """See `Forward`."""

@@ -2,7 +2,8 @@
 
 A decode step reads every weight for a handful of rows, so its time is that of reading memory. Where float16 holds a
 matrix without loss, as it holds what was published in 16 bits or fewer, it is kept so: half of the bytes, each widened
-to float32 in a register before it is multiplied. Other matrices are copied into oneDNN's float32 layout.
+to float32 in a register before it is multiplied. Others are copied into oneDNN's float32 layout, small ones stay as
+they are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..products import times_transposed
 
 #: Numbers in a matrix from which a layout of its own pays; below, its fixed cost for a call is more than it saves.
 PACK_FROM = 1 << 17
@@ -30,7 +33,7 @@ class Linear:
         biases = [module.bias.detach() for module in modules if module.bias is not None]
         bias = torch.cat(biases) if biases else None
         self.outputs = int(weight.shape[0])
-        self._multiply = _layout(weight, bias, packed and weight.numel() >= PACK_FROM)
+        self._multiply = _layout(weight, bias, packed)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._multiply(x)
@@ -45,6 +48,8 @@ def fits_float16(weight: Tensor) -> bool:
 def _layout(weight: Tensor, bias: Tensor | None, packed: bool) -> Callable[[Tensor], Tensor]:
     if not packed:
         return lambda x: F.linear(x, weight, bias)
+    if weight.numel() < PACK_FROM:
+        return lambda x: times_transposed(x, weight, bias)
     if "fbgemm" in torch.backends.quantized.supported_engines and fits_float16(weight):
         halves: Any = torch.ops.quantized.linear_prepack_fp16(weight, bias)
         multiply: Any = torch.ops.quantized.linear_dynamic_fp16.default

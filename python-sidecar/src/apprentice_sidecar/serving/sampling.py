@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .spread import Spread
+
 #: Below this temperature a row is greedy.
 COLDEST = 1e-5
-#: Ids are drawn in two stages, a block of this many and then one in it: exact sums of few numbers, one pass over all.
+#: Of many weights, ids are drawn in two stages, a block of this many and then one in it: exact sums of few numbers, one
+#: pass over all.
 BLOCK = 256
+#: Weights of a batch up to which the one stage takes less than the two, and one thread less than waking others.
+FEW = 1 << 14
 
 
 @dataclass
@@ -35,6 +41,13 @@ def sample(logits: Tensor, rows: list[SamplingSettings], allowed: list[Tensor | 
     `logits`: B × V, float32. `allowed`: per row a mask (V) of the ids that its grammar permits, or None. The
     log-probabilities are of the raw distribution: before temperature, top_p and grammar.
     """
+    with Spread() if logits.numel() <= FEW else contextlib.nullcontext():
+        return _sample(logits, rows, allowed)
+
+
+def _sample(
+    logits: Tensor, rows: list[SamplingSettings], allowed: list[Tensor | None]
+) -> tuple[list[int], list[float]]:
     peak = logits.amax(dim=-1, keepdim=True)
     weights = (logits - peak).exp_()
     sums = _block_sums(weights)
@@ -86,20 +99,29 @@ def _uniform(rows: list[SamplingSettings]) -> Tensor:
 
 def _draw(weights: Tensor, sums: Tensor, uniform: Tensor) -> Tensor:
     """Ids drawn in proportion to `weights` (B × V), whose blocks have these sums, by inverting the cumulative ones."""
+    single = sums.shape == weights.shape
     sums = sums.cumsum(dim=-1, dtype=torch.float64)
     target = uniform[:, None] * sums[:, -1:]
+    if single:
+        return torch.searchsorted(sums, torch.minimum(target, _below(sums[:, -1:])), right=True)[:, 0]
     block = torch.searchsorted(sums, target, right=True).clamp_(max=sums.shape[-1] - 1)
     before = torch.where(block > 0, sums.gather(-1, (block - 1).clamp_(min=0)), 0.0)
     places = block * BLOCK + torch.arange(BLOCK)
     inside = weights.gather(-1, places.clamp(max=weights.shape[-1] - 1)).double()
     inside = inside.masked_fill_(places >= weights.shape[-1], 0.0).cumsum(dim=-1)
-    # Rounding may put the target at the block's very end: the last id with any weight is meant then.
-    target = torch.minimum(target - before, inside[:, -1:].nextafter(torch.zeros((), dtype=torch.float64)))
+    target = torch.minimum(target - before, _below(inside[:, -1:]))
     return (block * BLOCK + torch.searchsorted(inside, target, right=True))[:, 0]
 
 
+def _below(totals: Tensor) -> Tensor:
+    """The greatest targets: where rounding puts one at the very end, the last id with any weight is meant."""
+    return totals.nextafter(torch.zeros((), dtype=torch.float64))
+
+
 def _block_sums(weights: Tensor) -> Tensor:
-    """Sums of blocks of ids, B × blocks."""
+    """Sums of blocks of ids, B × blocks; of few weights, each is its own block."""
+    if weights.numel() <= FEW:
+        return weights
     whole = weights.shape[-1] // BLOCK * BLOCK
     sums = weights[:, :whole].unflatten(-1, (-1, BLOCK)).sum(dim=-1) if whole else weights[:, :0]
     if whole == weights.shape[-1]:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...products import times, times_transposed
 from .attention import AttentionPlan, tree_attention, tree_attention_backward
-from .products import times, times_transposed
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,39 @@
-"""Products with a frozen weight. On x86 oneDNN computes large ones, there a tenth faster than the BLAS of torch."""
+"""Products with a frozen weight, by whichever library is faster.
+
+The BLAS of torch is MKL on x86. On Intel's processors oneDNN computes large products a tenth faster; on others MKL
+leaves half of the processor unused (Zen 5: 205 GFLOPS beside 480 on two cores), and small ones gain by it, too.
+"""
 
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-#: Multiplications from which oneDNN is faster; below, what a call costs is more than it saves.
-LARGE = 1 << 24
-
 _linear: Any = torch.ops.mkldnn._linear_pointwise if torch.backends.mkldnn.is_available() else None
 _FASTER = _linear is not None and platform.machine() in ("x86_64", "AMD64")
+
+
+def large_from(processor: str) -> int:
+    """Multiplications from which oneDNN is faster, on a processor that says this of itself: `/proc/cpuinfo`.
+
+    Below, what a call costs, 9 µs on Zen 5 and 25 on Sapphire Rapids, is more than it saves.
+    """
+    other = "vendor_id" in processor and "GenuineIntel" not in processor
+    return 1 << 20 if other else 1 << 24
+
+
+def _processor() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text()[:4096]
+    except OSError:
+        return ""
+
+
+LARGE = large_from(_processor())
 
 
 def times_transposed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
