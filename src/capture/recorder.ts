@@ -79,13 +79,17 @@ export class Recorder {
 
   /** The run of the code that calls this. */
   current(): ActiveRun | undefined {
-    const run = currentRun();
-    return run === undefined || run.isFinished ? undefined : run;
+    return openOf(currentRun());
   }
 
   /** Who answers, or would answer, a call that is made here and now. */
   get route(): Route {
-    return this.current()?.route ?? this.#options.router.choose();
+    return this.#routeBelow(currentRun());
+  }
+
+  /** A run that begins inside another is on its policy: one task, one policy. */
+  #routeBelow(parent: ActiveRun | undefined): Route {
+    return openOf(parent)?.route ?? this.#options.router.choose();
   }
 
   /** Opens a run; its owner calls `finish`. A run that is opened inside another is its child. */
@@ -193,13 +197,13 @@ export class Recorder {
   }
 
   #start(options: RunOptions, watched: boolean): ActiveRun {
+    // One that is finished, too: what its agent left running shows as its child.
+    const parent = currentRun();
     const run = new ActiveRun({
       settings: this.#runSettings,
-      // A child finishes on the policy of its parent: one task, one policy.
-      route: this.route,
+      route: this.#routeBelow(parent),
       options,
-      // One that is finished, too: what its agent left running shows as its child.
-      parent: currentRun(),
+      parent,
     });
     this.#open.set(run, watched);
     return run;
@@ -222,6 +226,10 @@ export class Recorder {
     };
     return setInterval(watch, Math.min(abandonAfterMs, 60_000)).unref();
   }
+}
+
+function openOf(run: ActiveRun | undefined): ActiveRun | undefined {
+  return run === undefined || run.isFinished ? undefined : run;
 }
 
 function isPromise(value: unknown): value is Promise<unknown> {

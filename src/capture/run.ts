@@ -55,7 +55,7 @@ export class ActiveRun implements Run, CallingRun {
   readonly #settings: RunSettings;
   readonly #options: RunOptions;
   readonly #drafts: Draft[] = [];
-  readonly #metrics: Record<string, number> = {};
+  #metrics: Record<string, number> | undefined;
   #rawArguments: Map<string, string> | undefined;
   #toolResults: Set<string> | undefined;
   readonly #startedAt: number;
@@ -176,6 +176,7 @@ export class ActiveRun implements Run, CallingRun {
   }
 
   metric(name: string, value: number): void {
+    this.#metrics ??= {};
     this.#metrics[name] = value;
   }
 
@@ -221,7 +222,7 @@ export class ActiveRun implements Run, CallingRun {
       outcome,
       events,
       metadata: (options.metadata ?? {}) as Trajectory['metadata'],
-      metrics: this.#metrics,
+      metrics: this.#metrics ?? {},
       startedAt: this.#startedAt,
       endedAt: this.now(),
     };
