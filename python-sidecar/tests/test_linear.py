@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from apprentice_sidecar.serving.linear import PACK_FROM, Linear, fits_float16
+from apprentice_sidecar.serving.linear import PACK_FROM, SMALL_FROM, Linear, fits_float16
 
 WIDTH, OUT = 257, 520
 
@@ -27,6 +27,17 @@ def _modules(dtype: torch.dtype, *, bias: bool) -> list[nn.Linear]:
 def test_a_packed_projection_gives_what_separate_ones_give(dtype: torch.dtype, bias: bool, rows: int) -> None:
     modules = _modules(dtype, bias=bias)
     assert sum(module.weight.numel() for module in modules) >= PACK_FROM
+    x = torch.randn(rows, WIDTH)
+    expected = torch.cat([module(x) for module in modules], dim=-1)
+    assert torch.allclose(Linear(modules, packed=True)(x), expected, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("rows", [1, SMALL_FROM // (WIDTH * 48) + 1])
+@torch.no_grad()
+def test_so_does_a_small_one_for_few_rows_and_for_many(bias: bool, rows: int) -> None:
+    torch.manual_seed(0)
+    modules = [nn.Linear(WIDTH, size, bias=bias) for size in (24, 24)]
     x = torch.randn(rows, WIDTH)
     expected = torch.cat([module(x) for module in modules], dim=-1)
     assert torch.allclose(Linear(modules, packed=True)(x), expected, rtol=0, atol=5e-6)

@@ -2,8 +2,8 @@
 
 A decode step reads every weight for a handful of rows, so its time is that of reading memory. Where float16 holds a
 matrix without loss, as it holds what was published in 16 bits or fewer, it is kept so: half of the bytes, each widened
-to float32 in a register before it is multiplied. Others are copied into oneDNN's float32 layout, small ones stay as
-they are.
+to float32 in a register before it is multiplied. Others are copied into oneDNN's float32 layout, small ones for many
+rows only.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..products import times_transposed
+from ..products import LARGE
 
+#: Multiplications from which the layout of a small matrix pays: half of what it takes where the weight has none.
+SMALL_FROM = LARGE // 2
 #: Numbers in a matrix from which a layout of its own pays; below, its fixed cost for a call is more than it saves.
 PACK_FROM = 1 << 17
 #: What rounding to float16 may change: half of a step among the smallest numbers, far below float32's own rounding of a
@@ -48,12 +50,17 @@ def fits_float16(weight: Tensor) -> bool:
 def _layout(weight: Tensor, bias: Tensor | None, packed: bool) -> Callable[[Tensor], Tensor]:
     if not packed:
         return lambda x: F.linear(x, weight, bias)
-    if weight.numel() < PACK_FROM:
-        return lambda x: times_transposed(x, weight, bias)
-    if "fbgemm" in torch.backends.quantized.supported_engines and fits_float16(weight):
+    is_small = weight.numel() < PACK_FROM
+    if "fbgemm" in torch.backends.quantized.supported_engines and not is_small and fits_float16(weight):
         halves: Any = torch.ops.quantized.linear_prepack_fp16(weight, bias)
         multiply: Any = torch.ops.quantized.linear_dynamic_fp16.default
         return lambda x: multiply(x, halves)
     reordered: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
     linear: Any = torch.ops.mkldnn._linear_pointwise.default
-    return lambda x: linear(x, reordered, bias, "none", [], "")
+
+    def multiply(x: Tensor) -> Tensor:
+        if is_small and x.numel() * len(weight) < SMALL_FROM:
+            return F.linear(x, weight, bias)
+        return linear(x, reordered, bias, "none", [], "")
+
+    return multiply
