@@ -220,6 +220,31 @@ describe.each(majors)('$name', ({ ai, version }) => {
     expect(recorder.faults.counts()).toMatchObject({ 'opening a run': 1 });
   });
 
+  it('gives back the results of the model, and their streams, themselves', async () => {
+    const bare = scripted(text, text);
+    const made: unknown[] = [];
+    const model = wrapModel(
+      {
+        specificationVersion: version,
+        provider: 'kept',
+        modelId: 'kept-1',
+        supportedUrls: {},
+        doGenerate: async (options: object) => kept(await bare.doGenerate(options)),
+        doStream: async (options: object) => kept(await bare.doStream(options)),
+      },
+      host,
+    );
+    function kept<T extends object>(result: T): T {
+      made.push(result, 'stream' in result ? result.stream : undefined);
+      return result;
+    }
+    const generated = await model.doGenerate({ prompt: [] });
+    const streamed = await model.doStream({ prompt: [] });
+    expect(
+      [generated, streamed, (streamed as { stream: unknown }).stream].map((one) => made.indexOf(one)),
+    ).toEqual([0, 2, 3]);
+  });
+
   it('wraps frozen models', async () => {
     const bare = scripted(text);
     const frozen = Object.freeze({
