@@ -173,6 +173,21 @@ describe('Recorder', () => {
     });
   });
 
+  it('leaves out a call that cannot even be named, counts it, and keeps the others', () => {
+    const { recorder, finished, faults } = setUp();
+    const run = recorder.startRun();
+    const nameless: CallStart = {
+      ...call,
+      get requestedModel(): string {
+        throw new Error('no name');
+      },
+    };
+    for (const start of [call, nameless, call]) run.startCall(start).end({ status: 'ok' });
+    run.finish();
+    expect(finished[0]?.events.map((event) => event.index)).toEqual([0, 1]);
+    expect(faults.counts()).toEqual({ 'recording a call': 1 });
+  });
+
   it('counts a fault of its own and goes on', () => {
     const { recorder, finished, faults } = setUp();
     const run = recorder.startRun();

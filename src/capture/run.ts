@@ -194,14 +194,14 @@ export class ActiveRun implements Run, CallingRun {
       }
       for (const result of this.#toolResultsOf(draft))
         events.push({ kind: 'tool-result', at: draft.startedAt, ...result, index: events.length });
-      events.push(
-        modelCallOf({
-          call: draft,
-          index: events.length,
-          propensity: route.propensity,
-          settings: this.#settings,
-        }),
+      const index = events.length;
+      const { propensity } = route;
+      const call = this.guard(
+        'recording a call',
+        () => modelCallOf({ call: draft, index, propensity, settings: this.#settings }),
+        undefined,
       );
+      if (call !== undefined) events.push(call);
     }
     const trajectory: Trajectory = {
       recordVersion,

@@ -58,9 +58,9 @@ def _layout(weight: Tensor, bias: Tensor | None, packed: bool) -> Callable[[Tens
     reordered: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
     linear: Any = torch.ops.mkldnn._linear_pointwise.default
 
-    def multiply(x: Tensor) -> Tensor:
+    def by_rows(x: Tensor) -> Tensor:
         if is_small and x.numel() * len(weight) < SMALL_FROM:
             return F.linear(x, weight, bias)
         return linear(x, reordered, bias, "none", [], "")
 
-    return multiply
+    return by_rows
