@@ -28,7 +28,7 @@ export type Measures = Readonly<Record<'p50' | 'p99' | 'cpu', number>>;
 const warmUps = 2000;
 /** A quarter of a second or so: our records wait for a third of that. What still waits is drained before the other's turn. */
 const runsPerTurn: Readonly<Record<Mode, number>> = { generate: 500, stream: 100 };
-const pairs = 24;
+const pairs = 48;
 
 interface Subject {
   readonly agent: Agent;
