@@ -26,7 +26,7 @@ export type Measures = Readonly<Record<'p50' | 'p99' | 'cpu', number>>;
 
 // Until the code is compiled and the store's thread has started: what is asked for is the cost in a process that lives.
 const warmUps = 2000;
-/** A quarter of a second or so: our records wait for a third of that. What still waits is drained before the other's turn. */
+/** Short enough for a machine that changes its speed. What still waits at the end is drained before the other's turn. */
 const runsPerTurn: Readonly<Record<Mode, number>> = { generate: 500, stream: 100 };
 const pairs = 48;
 
