@@ -245,6 +245,29 @@ describe.each(majors)('$name', ({ ai, version }) => {
     ).toEqual([0, 2, 3]);
   });
 
+  it('records the name that a model had when it was asked', async () => {
+    const bare = scripted(text, text);
+    const router = {
+      specificationVersion: version,
+      provider: 'router',
+      modelId: 'first',
+      supportedUrls: {},
+      doGenerate: async (options: object) => {
+        const result = await bare.doGenerate(options);
+        router.modelId = 'second';
+        return result;
+      },
+      doStream: bare.doStream.bind(bare),
+    };
+    const model = wrapModel(router, host);
+    await host.recorder.run({}, async () => {
+      await ai.generateText(settings(model));
+      await drain(ai.streamText(settings(model)).fullStream);
+      router.modelId = 'third';
+    });
+    expect(host.calls().map((call) => call.served.requestedModel)).toEqual(['first', 'second']);
+  });
+
   it('wraps frozen models', async () => {
     const bare = scripted(text);
     const frozen = Object.freeze({

@@ -16,8 +16,8 @@ import type { Prompt } from './retries.ts';
 import type { Answerer } from './route.ts';
 
 /**
- * What an adapter reports of one model call. Values are taken by reference and must not be changed afterwards. Everything
- * but `answerer` and `prompt` is read when the record is built, off the hot path; what throws then is left out.
+ * What an adapter reports of one model call. Values are taken by reference and must not be changed afterwards. Its methods
+ * are called when the record is built, off the hot path; what throws then is left out.
  */
 export interface CallStart {
   readonly adapter: string;

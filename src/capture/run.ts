@@ -243,9 +243,7 @@ export class ActiveRun implements Run, CallingRun {
 
   /** Those that no call before had. */
   #toolResultsOf({ start }: RecordedCall): FoundToolResult[] {
-    if (start.toolResults === undefined) return [];
-    return this.guard('recording tool results', () => start.toolResults?.() ?? [], []).filter((result) =>
-      this.#isNew(result),
-    );
+    const found = this.guard('recording tool results', () => start.toolResults?.() ?? [], []);
+    return found.filter((result) => this.#isNew(result));
   }
 }

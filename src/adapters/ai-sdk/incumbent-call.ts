@@ -1,4 +1,4 @@
-/** What is reported of a call on the user's own model: one object for each, whose methods read it when it is recorded. */
+/** What is reported of a call on the user's own model: one object for each. Its methods are read when it is recorded. */
 import type { CallStart, FoundToolResult } from '../../capture/capture.ts';
 import type { Answerer } from '../../capture/route.ts';
 import type { ActiveRun } from '../../capture/run.ts';
@@ -23,6 +23,11 @@ interface CallParts {
 }
 
 export class IncumbentCall implements CallStart, CallParts {
+  readonly adapter = 'ai-sdk';
+  // As the model says it when it is asked: one that passes calls on to others says something else the next time.
+  readonly specification: string;
+  readonly requestedModel: string;
+  readonly provider: string;
   readonly run: ActiveRun;
   readonly model: LanguageModelLike;
   readonly options: CallOptions;
@@ -30,27 +35,15 @@ export class IncumbentCall implements CallStart, CallParts {
   readonly streamed: boolean;
 
   constructor(parts: CallParts) {
+    const { model } = parts;
+    this.specification = model.specificationVersion;
+    this.requestedModel = model.modelId;
+    this.provider = model.provider;
     this.run = parts.run;
-    this.model = parts.model;
+    this.model = model;
     this.options = parts.options;
     this.answerer = parts.answerer;
     this.streamed = parts.streamed;
-  }
-
-  get adapter(): string {
-    return 'ai-sdk';
-  }
-
-  get specification(): string {
-    return this.model.specificationVersion;
-  }
-
-  get requestedModel(): string {
-    return this.model.modelId;
-  }
-
-  get provider(): string {
-    return this.model.provider;
   }
 
   get prompt(): CallOptions['prompt'] {
