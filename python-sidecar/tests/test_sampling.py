@@ -8,9 +8,9 @@ from torch import Tensor
 
 from apprentice_sidecar.serving.sampling import BLOCK, FEW, SamplingSettings, sample, seeded
 
-#: Vocabularies on both sides of `FEW`, for the rows of `_many`; the last two do not end with a block.
-VOCABULARIES = [5, BLOCK, FEW // 64, 2 * FEW // 64 + 3, 40 * BLOCK + 7]
 ROWS = 64
+#: Up to `FEW` weights and beyond, for so many rows: whole blocks, and a part of one behind them.
+VOCABULARIES = [5, FEW // ROWS, FEW // ROWS + 1, 4 * BLOCK, 40 * BLOCK + 7]
 
 
 def _logits(vocabulary: int, rows: int = ROWS) -> Tensor:

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ..products import LARGE
 
-#: Multiplications from which the layout of a small matrix pays: half of what it takes where the weight has none.
+#: Multiplications from which such a copy pays of a small matrix: half as many as without one.
 SMALL_FROM = LARGE // 2
-#: Numbers in a matrix from which a layout of its own pays; below, its fixed cost for a call is more than it saves.
+#: Numbers in a matrix from which a layout of its own pays for a single row; below, calling costs more than it saves.
 PACK_FROM = 1 << 17
 #: What rounding to float16 may change: half of a step among the smallest numbers, far below float32's own rounding of a
 #: sum of usual weights. bfloat16's numbers of usual size are all exact; its tiny ones fall into this.

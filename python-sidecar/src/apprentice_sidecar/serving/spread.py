@@ -1,4 +1,4 @@
-"""Which parts of a decode step are worth several threads.
+"""Which parts of a step are worth several threads: of a decode step, a short prompt, or the draw of few tokens.
 
 To wake a sleeping thread takes 50 µs or more: longer than most parts of a step take on one. A step therefore runs on
 one thread, and wakes the others for its large products alone.

@@ -57,7 +57,7 @@ class ThreadChoice:
         size.best = min(size.fastest, key=lambda one: size.fastest[one])
 
     def most(self) -> None:
-        """Sets all threads, for prompts: their passes are long enough to share."""
+        """Sets all threads, for prompts: long passes share all of their work, short ones their large products."""
         if torch.get_num_threads() != self._choices[-1]:
             torch.set_num_threads(self._choices[-1])
 
