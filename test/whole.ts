@@ -44,14 +44,20 @@ async function settled(value: unknown): Promise<unknown> {
   }
 }
 
-/** Own fields, and the getters of the class; private ones of compiled classes, too, but no stacks and methods. */
+/** Own fields, and the getters of the classes; private ones of compiled classes, too, but no stacks and methods. */
 function namesOf(value: object): string[] {
   const names = new Set(Object.getOwnPropertyNames(value));
-  const getters = Object.getOwnPropertyDescriptors(Object.getPrototypeOf(value) ?? {});
-  for (const [name, descriptor] of Object.entries(getters)) if (descriptor.get !== undefined) names.add(name);
+  for (let above = prototypeOf(value); above !== null; above = prototypeOf(above)) {
+    const described = Object.entries(Object.getOwnPropertyDescriptors(above));
+    for (const [name, descriptor] of described) if (descriptor.get !== undefined) names.add(name);
+  }
   names.delete('stack');
   names.delete('__proto__');
   return [...names].sort();
+}
+
+function prototypeOf(value: object): object | null {
+  return Object.getPrototypeOf(value) as object | null;
 }
 
 function read(value: object, name: string): unknown {

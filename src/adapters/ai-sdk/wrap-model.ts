@@ -13,9 +13,10 @@ import {
   type LanguageModelLike,
   type SpecificationVersion,
 } from './specification.ts';
+import { standInFor } from './stand-in.ts';
 
 const wrapped = Symbol.for('apprentice.ai-sdk.wrapped');
-const proxies = new WeakMap<Recorder, WeakMap<object, object>>();
+const standIns = new WeakMap<Recorder, WeakMap<object, object>>();
 
 /**
  * Wraps a language model of the AI SDK (specifications V2, V3, V4: `ai` 5, 6, 7). The result is a drop-in of the same
@@ -47,42 +48,30 @@ export function wrapModel(model: object | string, host: AdapterHost): object {
     notWrapped(`Language models of specification "${specificationVersion}" pass through unrecorded.`);
     return model;
   }
-  return proxied(model, version, host.recorder);
+  return standIn(model, version, host.recorder);
 }
 
-function proxied(model: LanguageModelLike, version: SpecificationVersion, recorder: Recorder): object {
-  let known = proxies.get(recorder);
-  if (known === undefined) proxies.set(recorder, (known = new WeakMap()));
-  let proxy = known.get(model);
-  if (proxy === undefined) known.set(model, (proxy = makeProxy(model, version, recorder)));
-  return proxy;
+function standIn(model: LanguageModelLike, version: SpecificationVersion, recorder: Recorder): object {
+  let known = standIns.get(recorder);
+  if (known === undefined) standIns.set(recorder, (known = new WeakMap()));
+  let made = known.get(model);
+  if (made === undefined) known.set(model, (made = makeStandIn(model, version, recorder)));
+  return made;
 }
 
-function makeProxy(model: LanguageModelLike, version: SpecificationVersion, recorder: Recorder): object {
+function makeStandIn(model: LanguageModelLike, version: SpecificationVersion, recorder: Recorder): object {
   const calls = new ModelCalls(model, version, recorder);
   const generate = (options: CallOptions) => calls.generate(options);
   const stream = (options: CallOptions) => calls.stream(options);
-  // A proxy must show a frozen property as it is: frozen models get a stand-in of the same class.
-  const shell = Object.isFrozen(model)
-    ? (Object.create(Object.getPrototypeOf(model) as object) as object)
-    : model;
-  return new Proxy(shell, {
-    get(_, key) {
-      // The AI SDK reads these three a dozen times for each call; a plain access is much faster than `Reflect.get`.
-      if (key === 'provider') return model.provider;
-      if (key === 'modelId') return model.modelId;
-      if (key === 'specificationVersion') return model.specificationVersion;
-      if (key === 'doGenerate') return generate;
-      if (key === 'doStream') return stream;
-      if (key === wrapped) return recorder;
-      if (key === 'supportedUrls' && calls.mayReroute()) return {};
-      // Read with the model as receiver: getters on classes with private fields fail on a proxy.
-      const value: unknown = Reflect.get(model, key, model);
-      return typeof value === 'function' && key !== 'constructor' ? (value.bind(model) as unknown) : value;
-    },
-    set: (_, key, value) => Reflect.set(model, key, value, model),
-    has: (_, key) => key === wrapped || Reflect.has(model, key),
-  });
+  return standInFor(
+    model,
+    new Map<PropertyKey, () => unknown>([
+      ['doGenerate', () => generate],
+      ['doStream', () => stream],
+      [wrapped, () => recorder],
+      ['supportedUrls', () => (calls.mayReroute() ? {} : model.supportedUrls)],
+    ]),
+  );
 }
 
 function lookUp(id: string): object {
