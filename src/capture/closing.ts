@@ -9,27 +9,26 @@ export interface ClosingOptions {
   readonly soon: (close: () => void) => void;
 }
 
+/** Made when the agent has settled: nothing is to be decided before. */
 export class Closing implements RunWatcher {
   readonly #run: ActiveRun;
   readonly #options: ClosingOptions;
   #outcome: Trajectory['outcome'] = { status: 'finished' };
-  #settled = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(run: ActiveRun, options: ClosingOptions) {
     this.#run = run;
     this.#options = options;
+    run.watchedBy(this);
   }
 
   /** The agent's function has returned without a promise: nothing tells when its work is done. */
   returned(): void {
-    this.#settled = true;
     this.#closeLater();
   }
 
   /** The agent's promise is fulfilled. Most agents have awaited their calls by then. */
   fulfilled(result: unknown): void {
-    this.#settled = true;
     const run = this.#run;
     const last = run.lastCall;
     // Looking into answers and results takes time, which the user's call would be held up by.
@@ -40,7 +39,6 @@ export class Closing implements RunWatcher {
   }
 
   failed(error: unknown): void {
-    this.#settled = true;
     this.#outcome = { status: 'failed', error: describe(error) };
     this.#options.soon(() => {
       this.#close();
@@ -49,7 +47,7 @@ export class Closing implements RunWatcher {
 
   /** A call has ended. */
   idle(): void {
-    if (this.#settled) this.#closeLater();
+    this.#closeLater();
   }
 
   /** The run is finished; a timer that is left behind would hold all of it in memory for as long. */

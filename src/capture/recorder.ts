@@ -149,26 +149,25 @@ export class Recorder {
    */
   run<T>(options: RunOptions, agent: () => T): T {
     const run = this.#start(options, true);
-    const closing = new Closing(run, this.#closing);
-    run.watchedBy(closing);
+    const closing = (): Closing => new Closing(run, this.#closing);
     this.#watchman ??= this.#startWatchman();
     let result: T;
     try {
       result = run.scope(agent);
     } catch (error) {
-      closing.failed(error);
+      closing().failed(error);
       throw error;
     }
     if (isPromise(result)) {
       result.then(
         (value) => {
-          closing.fulfilled(value);
+          closing().fulfilled(value);
         },
         (error: unknown) => {
-          closing.failed(error);
+          closing().failed(error);
         },
       );
-    } else closing.returned();
+    } else closing().returned();
     return result;
   }
 
