@@ -3,7 +3,7 @@
  * each one more is looked up, and copied, within the user's call.
  */
 import type { ActiveRun } from './run.ts';
-import { sharedStorage } from './shared-storage.ts';
+import { sharedObject, sharedStorage } from './shared-storage.ts';
 
 interface Scope {
   readonly run: ActiveRun | undefined;
@@ -41,21 +41,36 @@ export function asSideCalls<T>(start: () => T): T {
   return storage.run({ run, answering, sideCalls: true }, start);
 }
 
+/** Of all copies of the package in this process. */
+const layers = sharedObject('apprentice.layers.1', () => ({ count: 0 }));
+
 /**
- * Runs `work`, which sends a model call, so that no layer below records that call again. One call passes through several
- * that could: a wrapped model above a recording `fetch`, a model wrapped twice. The outermost takes it.
+ * A place that records model calls: a wrapped model, a recording `fetch`. One call passes through several, a wrapped model
+ * above a recording `fetch` or a model wrapped twice: the outermost takes it.
  */
-export function answer<T>(prompt: readonly unknown[], work: () => T): T {
-  const { run, sideCalls } = here();
-  return storage.run({ run, answering: prompt, sideCalls }, work);
-}
+export class CallLayer {
+  constructor() {
+    layers.count += 1;
+  }
 
-/** Whether a layer above has taken a call with exactly this prompt. */
-export function isAnswering(prompt: readonly unknown[]): boolean {
-  return here().answering === prompt;
-}
+  /** Whether no call can come to another layer. Opening a scope takes time within the user's call. */
+  get isAlone(): boolean {
+    return layers.count === 1;
+  }
 
-/** Whether a layer above has taken the call that is being sent. */
-export function isInsideCall(): boolean {
-  return here().answering !== undefined;
+  /** Runs `work`, which sends a model call, so that no layer below records that call again. */
+  answer<T>(prompt: readonly unknown[], work: () => T): T {
+    const { run, sideCalls } = here();
+    return storage.run({ run, answering: prompt, sideCalls }, work);
+  }
+
+  /** Whether a layer above has taken a call with exactly this prompt. */
+  isAnswering(prompt: readonly unknown[]): boolean {
+    return here().answering === prompt;
+  }
+
+  /** Whether a layer above has taken the call that is being sent. */
+  isInsideCall(): boolean {
+    return here().answering !== undefined;
+  }
 }

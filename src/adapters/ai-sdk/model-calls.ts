@@ -1,5 +1,5 @@
 /** What happens to each call on a wrapped model: its run, its route, its record. */
-import { answer, isAnswering } from '../../capture/scope.ts';
+import { CallLayer } from '../../capture/scope.ts';
 import type { Recorder } from '../../capture/recorder.ts';
 import type { ActiveRun } from '../../capture/run.ts';
 import { generateByIncumbent, streamByIncumbent } from './incumbent.ts';
@@ -36,6 +36,7 @@ const toStream: Ways<StreamResult> = {
 };
 
 export class ModelCalls {
+  readonly #layer = new CallLayer();
   readonly #model: LanguageModelLike;
   readonly #version: SpecificationVersion;
   readonly #recorder: Recorder;
@@ -63,17 +64,23 @@ export class ModelCalls {
   /** Without async functions on the way to the incumbent: each would cost the caller turns of its microtask queue. */
   #answer<T>(options: CallOptions, ways: Ways<T>): PromiseLike<T> {
     const model = this.#model;
+    const layer = this.#layer;
     // A model wrapped twice, with middleware between, is recorded once.
-    if (isAnswering(options.prompt)) return ways.bare(model, options);
+    if (layer.isAnswering(options.prompt)) return ways.bare(model, options);
     const run = this.#run();
     if (run === undefined) return ways.bare(model, options);
+    return layer.isAlone
+      ? this.#answerIn(run, options, ways)
+      : layer.answer(options.prompt, () => this.#answerIn(run, options, ways));
+  }
+
+  #answerIn<T>(run: ActiveRun, options: CallOptions, ways: Ways<T>): PromiseLike<T> {
     const { route } = run;
+    const model = this.#model;
     const { streamed } = ways;
-    return answer(options.prompt, () =>
-      route.kind === 'incumbent'
-        ? ways.byIncumbent(new IncumbentCall({ run, model, options, answerer: incumbent, streamed }))
-        : this.#byPolicy(run, route, options, ways),
-    );
+    return route.kind === 'incumbent'
+      ? ways.byIncumbent(new IncumbentCall({ run, model, options, answerer: incumbent, streamed }))
+      : this.#byPolicy(run, route, options, ways);
   }
 
   async #byPolicy<T>(

@@ -1,5 +1,5 @@
 /** What happens to each call on a wrapped model: its run, its route, its record. */
-import { answer as answering, isInsideCall } from '../../capture/scope.ts';
+import { CallLayer } from '../../capture/scope.ts';
 import type { CallAnswer } from '../../capture/capture.ts';
 import type { PolicyRoute } from '../../capture/route.ts';
 import type { Recorder } from '../../capture/recorder.ts';
@@ -47,6 +47,7 @@ const readers: Readonly<Record<Iterated, Reader<never>>> = {
 };
 
 export class ModelCalls {
+  readonly #layer = new CallLayer();
   readonly #wrapped: WrappedModel;
   readonly #policy: PolicyModel;
 
@@ -80,7 +81,7 @@ export class ModelCalls {
     if (fallback.kind === 'answered') return fallback.answer;
     const records = prompts.map((prompt) => this.#record(run, prompt, options, false, fallback.failed));
     try {
-      const result = await answering(inputMessages(input), () => answer(target));
+      const result = await this.#layer.answer(inputMessages(input), () => answer(target));
       records.forEach((record, index) =>
         record?.ok(() => wholeAnswer(run, result.generations[index]?.[0]?.message ?? {})),
       );
@@ -102,7 +103,7 @@ export class ModelCalls {
     if (fallback.kind === 'answered') return fallback.answer;
     const record = this.#record(run, input, options, true, fallback.failed);
     try {
-      const stream = await answering(inputMessages(input), () => answer(target));
+      const stream = await this.#layer.answer(inputMessages(input), () => answer(target));
       if (record === undefined) return stream;
       // LangChain's own class of streams, whichever copy of it.
       const Class = stream.constructor as typeof ReadableStream<MessageLike>;
@@ -127,7 +128,7 @@ export class ModelCalls {
       if (fallback.kind === 'answered') return fallback.answer;
       const record = this.#record(run, input, options, true, fallback.failed);
       const prompt = inputMessages(input);
-      const source = scopedIterator(answer(target), (work) => answering(prompt, work));
+      const source = scopedIterator(answer(target), (work) => this.#layer.answer(prompt, work));
       return record === undefined ? source : tapIterator(source, watch(record, run, readers[name]));
     });
   }
@@ -183,7 +184,7 @@ export class ModelCalls {
     if (fallback.kind === 'answered') return fallback.answer;
     const record = this.#record(run, input, options, false, fallback.failed);
     try {
-      const result = await answering(inputMessages(input), () => answer(target));
+      const result = await this.#layer.answer(inputMessages(input), () => answer(target));
       record?.ok(() => wholeAnswer(run, messageOf(result)));
       return result;
     } catch (error) {
@@ -197,7 +198,7 @@ export class ModelCalls {
    * call then goes its way alone.
    */
   #begin(input: unknown, options: unknown): ActiveRun | undefined {
-    if (isInsideCall()) return undefined;
+    if (this.#layer.isInsideCall()) return undefined;
     const { recorder } = this.#wrapped;
     const run = recorder.faults.guard(
       'opening a run',

@@ -2,7 +2,7 @@
  * The wire recorder: a `fetch` that records chat completions, of whichever client it is given to, and lets the policy of
  * their run answer once there is one. Everything else passes through untouched.
  */
-import { answer, isInsideCall } from '../scope.ts';
+import { CallLayer } from '../scope.ts';
 import type { Recorder } from '../recorder.ts';
 import type { ActiveRun } from '../run.ts';
 import { noteToolResults, parseJson, type WireCall } from './call.ts';
@@ -25,16 +25,17 @@ export interface RecordedFetchOptions {
 
 /** The same `fetch`, recorded. */
 export function recordedFetch(fetch: Fetch, options: RecordedFetchOptions): Fetch {
+  const layer = new CallLayer();
   return async (input, init) => {
     const send = () => fetch(input, init);
-    if (isInsideCall() || !isCompletions(input, init)) return send();
+    if (layer.isInsideCall() || !isCompletions(input, init)) return send();
     const { faults } = options.recorder;
     const call = await open(input, init, options).catch((error: unknown) => {
       faults.count('opening a run', error);
       return undefined;
     });
     if (call === undefined) return send();
-    return answer(call.body.messages, () => route(call, send));
+    return layer.answer(call.body.messages, () => route(call, send));
   };
 }
 
