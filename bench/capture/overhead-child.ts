@@ -25,7 +25,7 @@ export interface Timings {
 export type Measures = Readonly<Record<'p50' | 'p99' | 'cpu', number>>;
 
 // Until the code is compiled and the store's thread has started: what is asked for is the cost in a process that lives.
-const warmUps = 2000;
+const warmUps = 4000;
 /** Short enough for a machine that changes its speed. What still waits at the end is drained before the other's turn. */
 const runsPerTurn: Readonly<Record<Mode, number>> = { generate: 500, stream: 100 };
 const pairs = 48;
