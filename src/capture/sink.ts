@@ -56,6 +56,12 @@ export class StoreSink implements TrajectorySink {
 
   constructor(options: SinkOptions) {
     this.#options = { maxQueued: 10_000, maxQueuedBytes: 256 * 1024 * 1024, retryMs: 1000, ...options };
+    options.store.then(
+      (store) => {
+        this.#store = store;
+      },
+      () => undefined, // The pump counts what is lost.
+    );
   }
 
   /**
@@ -74,7 +80,8 @@ export class StoreSink implements TrajectorySink {
       this.#drop('queue-full', 1);
       return;
     }
-    if (this.#store !== undefined && this.#fresh.length === 0) this.#prepare(this.#store, trajectory);
+    // Past those that wait from before: under load, all others would wait behind them as objects.
+    if (this.#store !== undefined) this.#prepare(this.#store, trajectory);
     else {
       this.#fresh.push(trajectory);
       this.#queuedBytes += bytes;
@@ -138,7 +145,6 @@ export class StoreSink implements TrajectorySink {
 
   async #pump(): Promise<void> {
     const store = await this.#options.store.catch(() => undefined);
-    this.#store = store;
     await this.#linger();
     while (this.#isWaiting()) {
       // Without a store, because it could not be opened, everything is counted as lost.
