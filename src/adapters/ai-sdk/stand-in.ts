@@ -9,8 +9,8 @@ export type Replaced = ReadonlyMap<PropertyKey, () => unknown>;
  * Reads and writes go to `model`, with `model` as their receiver: getters on classes with private fields fail on any
  * other.
  *
- * A proxy alone would do. But the AI SDK reads what a model is called some twenty times for each call, which through a
- * proxy takes more than a microsecond of it: those properties are accessors of an object in front of the proxy.
+ * A proxy alone would do. But the AI SDK reads what a model is called seventeen times for each call, which through a proxy
+ * takes more than a microsecond of it: those properties are accessors of an object in front of it (docs/decisions/0007).
  */
 export function standInFor(model: LanguageModelLike, replaced: Replaced): object {
   const read = (key: PropertyKey): unknown => {
