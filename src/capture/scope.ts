@@ -53,7 +53,10 @@ export class CallLayer {
     layers.count += 1;
   }
 
-  /** Whether no call can come to another layer. Opening a scope takes time within the user's call. */
+  /**
+   * Whether no call can come to another layer: opening a scope takes time within the user's call. A layer that is made
+   * while such a call is under way counts from the next one on.
+   */
   get isAlone(): boolean {
     return layers.count === 1;
   }
