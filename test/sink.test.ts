@@ -35,6 +35,24 @@ describe('StoreSink', () => {
     await store.close();
   });
 
+  it('does so too while others wait that came before it was open', async () => {
+    const { promise, resolve } = Promise.withResolvers<Store>();
+    const sink = new StoreSink({ store: promise, faults: new FaultCounter() });
+    const early = aTrajectory({});
+    sink.accept(early);
+    const store = await openSqliteStore({ folder: await freshFolder() });
+    resolve(store);
+    await promise;
+    const metadata = { state: 'as it came' };
+    const late = aTrajectory({ metadata });
+    sink.accept(late);
+    metadata.state = 'changed';
+    await sink.flush({ timeoutMs: 10_000 });
+    expect((await store.get(late.id))?.trajectory.metadata).toEqual({ state: 'as it came' });
+    expect(sink.counters()).toMatchObject({ accepted: 2, stored: 2, queued: 0, queuedBytes: 0 });
+    await store.close();
+  });
+
   it('counts what does not fit into the queue', async () => {
     const store = openSqliteStore({ folder: await freshFolder() });
     const sink = new StoreSink({ store, faults: new FaultCounter(), maxQueued: 10 });
