@@ -12,8 +12,6 @@ export function pump<T>(
   callbacks: TapCallbacks<T>,
 ): void {
   const writer = sink.getWriter();
-  // Has no room right after a part, and is not asked: most are such, and asking takes time.
-  const holdsOne = writer.desiredSize === 1;
   let over = false;
   const sinkFailed = (reason: unknown): void => {
     if (over) return;
@@ -37,12 +35,10 @@ export function pump<T>(
     }
     callbacks.part(next.value);
     const written = writer.write(next.value);
-    if (holdsOne || (writer.desiredSize ?? 0) <= 0) {
-      written.then(waitAndRead, ignore);
-      return;
-    }
-    written.catch(ignore); // told by `closed`
-    read();
+    if ((writer.desiredSize ?? 0) > 0) {
+      written.catch(ignore); // told by `closed`
+      read();
+    } else written.then(waitAndRead, ignore);
   };
   const read = (): void => {
     source.read().then(take, sourceFailed);
