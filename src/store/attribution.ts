@@ -15,14 +15,6 @@ export function feedbackId(options: {
   return createHash('sha256').update(text).digest('hex').slice(0, 32);
 }
 
-/** What the user calls a run. */
-function ownLookups({ runId, keys = {} }: Pick<Trajectory, 'runId' | 'keys'>): string[] {
-  return [
-    ...(runId === undefined ? [] : [lookup('run', runId)]),
-    ...Object.entries(keys).map(([name, value]) => lookup(`key/${name}`, value)),
-  ];
-}
-
 /** Everything that feedback can find a trajectory by, but for its own id, as `kind:value`. */
 export function namesOf(
   one: Pick<Trajectory, 'messageId' | 'threadId' | 'runId' | 'keys'> & {
@@ -32,17 +24,21 @@ export function namesOf(
     )[];
   },
 ): string[] {
-  const { messageId, threadId } = one;
-  const responseIds = new Set<string>();
-  for (const event of one.events) {
-    if (event.kind === 'model-call' && event.response.id) responseIds.add(event.response.id);
+  const { events, messageId, threadId } = one;
+  const names = new Set<string>();
+  for (const event of events) {
+    if (event.kind === 'model-call' && event.response.id) names.add(lookup('response', event.response.id));
   }
-  return [
-    ...[...responseIds].map((id) => lookup('response', id)),
-    ...(messageId === null ? [] : [lookup('message', messageId)]),
-    ...(threadId === null ? [] : [lookup('thread', threadId)]),
-    ...ownLookups(one),
-  ];
+  if (messageId !== null) names.add(lookup('message', messageId));
+  if (threadId !== null) names.add(lookup('thread', threadId));
+  return [...names, ...ownLookups(one)];
+}
+
+/** What the user calls a run. */
+function ownLookups({ runId, keys }: Pick<Trajectory, 'runId' | 'keys'>): string[] {
+  const names = runId === undefined ? [] : [lookup('run', runId)];
+  for (const name in keys) names.push(lookup(`key/${name}`, String(keys[name])));
+  return names;
 }
 
 /** Of a trajectory's own id. */

@@ -1,6 +1,6 @@
 /** What every store must do. Called inside a test file: `storeContract('SQLite', open)`. */
 import { describe, expect, it } from 'vitest';
-import type { Reward, Trajectory } from '../trajectory/records.ts';
+import type { ModelCall, Reward, Trajectory } from '../trajectory/records.ts';
 import type { NewFeedback } from '../trajectory/feedback.ts';
 import { aCall, aFeedback, aReward, aTrajectory } from '../testing/records.ts';
 import type { Store } from './store.ts';
@@ -41,6 +41,26 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
         const broken = { ...aTrajectory({}), project: 7 } as unknown as Trajectory;
         await expect(store.append([aTrajectory({}), broken])).rejects.toThrow(/"project".*is 7/);
         expect(await store.count({})).toBe(0);
+      }));
+
+    it('names the field of what is invalid as the caller knows it', () =>
+      withStore(async (store) => {
+        const call = aCall({});
+        const invalid = (changed: object) =>
+          store.append([aTrajectory({ events: [call, { ...call, ...changed } as ModelCall] })]);
+        const { request, tokens } = call;
+        await expect(invalid({ tokens: { ...tokens, completionIds: 2 } })).rejects.toThrow(
+          /"events\.1\.tokens\.completionIds".*is 2/,
+        );
+        await expect(invalid({ tokens: { ...tokens, logprobs: [Number.NaN] } })).rejects.toThrow(
+          /"events\.1\.tokens\.logprobs"/,
+        );
+        await expect(invalid({ request: { ...request, tools: null } })).rejects.toThrow(
+          /"events\.1\.request\.tools".*is null/,
+        );
+        await expect(invalid({ request: { ...request, messages: [{ content: '' }] } })).rejects.toThrow(
+          /"events\.1\.request\.messages\.0\.role"/,
+        );
       }));
 
     it('stores what it has prepared, whatever becomes of the trajectory meanwhile', () =>

@@ -83,3 +83,17 @@ export function aFeedback(given: Partial<NewFeedback>): NewFeedback {
     ...given,
   };
 }
+
+/** What the first versions have stored of it: one JSON, with its texts and numbers in it. */
+export function olderJson(trajectory: Trajectory): string {
+  const events = trajectory.events.map((event) => {
+    if (event.kind !== 'model-call') return event;
+    const { request, tokens } = event;
+    return {
+      ...event,
+      request: { ...request, messages: { kept: 0, added: request.messages } },
+      tokens: tokens === null ? null : { ...tokens, promptIds: { kept: 0, added: tokens.promptIds } },
+    };
+  });
+  return JSON.stringify({ ...trajectory, events });
+}

@@ -90,7 +90,19 @@ function passes(checks: readonly Predicate[], value: unknown): boolean {
 }
 
 function unionPredicate(options: readonly Schema[], discriminator: string | undefined): Predicate {
-  if (discriminator === undefined) throw unknown('union without a discriminator');
+  return discriminator === undefined
+    ? anyOf(options.map(predicateOf))
+    : byTagPredicate(options, discriminator);
+}
+
+function anyOf(fit: readonly Predicate[]): Predicate {
+  return (value) => {
+    for (const one of fit) if (one(value)) return true;
+    return false;
+  };
+}
+
+function byTagPredicate(options: readonly Schema[], discriminator: string): Predicate {
   const byTag = new Map<unknown, Predicate>();
   for (const option of options) {
     const { def } = (option as z.core.$ZodTypes)._zod;

@@ -1,18 +1,20 @@
 /** The hot path of the store: statements prepared once, and no query builder, which costs more than the insert. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { AppendResult } from '../store.ts';
-import { packBody, type PackedBody } from './body.ts';
+import { packBody } from './body.ts';
 import type { TrajectoryHead } from './encoded.ts';
 import { KeyIndex } from './keys.ts';
 import { recordAt, type RecordPlace } from './record-bytes.ts';
+import { Rests } from './rests.ts';
 import { WaitingFeedback } from './waiting-feedback.ts';
 
 export class Appender {
   readonly #file: DatabaseSync;
   readonly #trajectory: StatementSync;
-  readonly #bodies: Readonly<Record<PackedBody['form'], StatementSync>>;
+  readonly #body: StatementSync;
   readonly #keys: KeyIndex;
   readonly #feedback: WaitingFeedback;
+  readonly #rests = new Rests();
 
   /** The tables must be up to date. */
   constructor(file: DatabaseSync) {
@@ -21,11 +23,7 @@ export class Appender {
       `insert into trajectories (id, project, name, scenario, group_id, policy, step, split, thread_id, message_id,
         parent_id, started_at, ended_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing`,
     );
-    this.#bodies = {
-      // The bytes as they are: a string of them would be garbage a moment later.
-      text: file.prepare('insert into bodies (sequence, body, numbers) values (?, cast(? as text), ?)'),
-      zlib: file.prepare('insert into bodies (sequence, body, numbers) values (?, ?, ?)'),
-    };
+    this.#body = file.prepare('insert into bodies (sequence, body, numbers) values (?, ?, ?)');
     this.#keys = new KeyIndex(file);
     this.#feedback = new WaitingFeedback(file);
   }
@@ -34,11 +32,13 @@ export class Appender {
   appendAll(batches: readonly (readonly RecordPlace[])[]): AppendResult[] {
     // IMMEDIATE: two processes on one file wait for each other here instead of failing at commit.
     this.#file.exec('begin immediate');
+    this.#rests.begin();
     try {
       const waiting = this.#feedback.isAny();
       const results = batches.map((batch) => {
         let stored = 0;
         for (const place of batch) {
+          this.#rests.restIfDue();
           const head = this.#insert(place);
           if (head === undefined) continue;
           stored += 1;
@@ -66,8 +66,7 @@ export class Appender {
     const head = JSON.parse(json.toString()) as TrajectoryHead;
     const { changes, lastInsertRowid } = this.#trajectory.run(...head.columns);
     if (changes === 0) return undefined;
-    const { form, bytes } = packBody(body);
-    this.#bodies[form].run(lastInsertRowid, bytes, numbers);
+    this.#body.run(lastInsertRowid, packBody(body), numbers);
     this.#keys.add(head.lookups, lastInsertRowid);
     return head;
   }

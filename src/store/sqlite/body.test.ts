@@ -1,22 +1,31 @@
+import { deflateSync } from 'node:zlib';
 import { expect, it } from 'vitest';
-import { packBody, unpackBody } from './body.ts';
+import { endOfJson, packBody, unpackBody } from './body.ts';
 
-/** As the column gives it back. */
-function stored(json: string): string | Uint8Array {
-  const { form, bytes } = packBody(Buffer.from(json));
-  return form === 'text' ? Buffer.from(bytes).toString() : bytes;
+function body(json: string, texts: string): Uint8Array {
+  return Buffer.concat([Buffer.from(json), Buffer.of(endOfJson), Buffer.from(texts)]);
 }
 
-it.each([2, 1000, 16_383, 16_384, 200_000])('gives JSON of %d characters back', (length) => {
-  const json = JSON.stringify({ text: 'ä€ '.repeat(length / 3) }).padEnd(length);
-  expect(unpackBody(stored(json))).toBe(json);
+it.each([2, 1000, 16_383, 16_384, 200_000])('gives JSON and texts of %d characters back', (length) => {
+  const json = JSON.stringify({ text: 'ä€\n'.repeat(length / 6) });
+  const texts = '漢字\n\0{'.repeat(length / 10);
+  expect(unpackBody(packBody(body(json, texts)))).toEqual({ json, texts });
+});
+
+it.each([
+  ['text', '{"a":1}'],
+  ['the zlib format', deflateSync('{"a":1}')],
+])('reads what older versions have stored as %s', (_, value) => {
+  expect(unpackBody(value)).toEqual({ json: '{"a":1}', texts: '' });
 });
 
 it('makes long ones shorter', () => {
-  const json = JSON.stringify({ text: 'the same again and again '.repeat(4000) });
-  expect(stored(json).length).toBeLessThan(json.length / 10);
+  const long = body('{}', 'the same again and again '.repeat(4000));
+  expect(packBody(long).length).toBeLessThan(long.length / 10);
 });
 
 it('refuses what is damaged', () => {
-  expect(() => unpackBody(stored(JSON.stringify({ a: 'x'.repeat(20_000) })).slice(0, 40))).toThrow();
+  const packed = packBody(body('{}', 'x'.repeat(20_000)));
+  expect(() => unpackBody(packed.subarray(0, 20))).toThrow();
+  expect(() => unpackBody(packed.subarray(1))).toThrow();
 });

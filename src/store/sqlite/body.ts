@@ -1,22 +1,33 @@
-/** How a trajectory's JSON lies in its column: as text where it is short, in the zlib format where it is long. */
+/**
+ * How a trajectory lies in its column: its JSON in one line, then its long texts, one after the other; in the zlib format
+ * where that is long. Older versions have stored text in the column, which is JSON alone, or JSON in the zlib format.
+ */
 import { deflateSync, inflateSync } from 'node:zlib';
+
+/** A line feed, which JSON without indentation has only as an escape. */
+export const endOfJson = 0x0a;
 
 /** Long runs repeat themselves, and compression pays; below this, it costs more time than writing the bytes. */
 const longFrom = 16 * 1024;
+/** What JSON of an object begins with, and the zlib format never. */
+const brace = 0x7b;
 
-/** The bytes of a column's value, and whether they are to lie there as text. */
-export interface PackedBody {
-  readonly form: 'text' | 'zlib';
-  readonly bytes: Uint8Array;
+export interface Body {
+  readonly json: string;
+  readonly texts: string;
 }
 
-/** Of the JSON as UTF-8. */
-export function packBody(json: Uint8Array): PackedBody {
-  if (json.length < longFrom) return { form: 'text', bytes: json };
-  return { form: 'zlib', bytes: deflateSync(json, { level: 1 }) };
+/** Of the bytes as they are in memory: the value of the column. */
+export function packBody(body: Uint8Array): Uint8Array {
+  return body.length < longFrom ? body : deflateSync(body, { level: 1 });
 }
 
-/** Of the column's value. Throws where the bytes are not of the zlib format. */
-export function unpackBody(body: string | Uint8Array): string {
-  return typeof body === 'string' ? body : inflateSync(body).toString();
+/** Of the value of the column. Throws where bytes are neither an object's JSON nor of the zlib format. */
+export function unpackBody(value: string | Uint8Array): Body {
+  if (typeof value === 'string') return { json: value, texts: '' };
+  const body =
+    value[0] === brace ? Buffer.from(value.buffer, value.byteOffset, value.length) : inflateSync(value);
+  const end = body.indexOf(endOfJson);
+  if (end === -1) return { json: body.toString(), texts: '' };
+  return { json: body.toString('utf8', 0, end), texts: body.toString('utf8', end + 1) };
 }

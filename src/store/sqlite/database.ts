@@ -6,8 +6,8 @@ import { parseReward, parseVersioned } from '../../trajectory/parse.ts';
 import type { FeedbackReceipt, FeedbackRecord, NewFeedback } from '../../trajectory/feedback.ts';
 import type { Group, Reward, ScoredTrajectory, Trajectory } from '../../trajectory/records.ts';
 import { lookupsOfTarget, namesOf } from '../attribution.ts';
-import { fromCompact } from '../encoding.ts';
-import { attachNumbers, storedTrajectory } from '../numbers.ts';
+import { fromStored } from '../encoding/from-stored.ts';
+import { storedTrajectory } from '../encoding/stored.ts';
 import type {
   AppendResult,
   Judgement,
@@ -321,8 +321,9 @@ export class SqliteDatabase implements Omit<Store, 'append' | 'prepare' | 'appen
 }
 
 function trajectoryOf({ body, numbers }: Pick<Tables['bodies'], 'body' | 'numbers'>): Trajectory {
-  const record = parseVersioned(storedTrajectory, JSON.parse(unpackBody(body)));
-  return fromCompact(attachNumbers(record, numbers ?? new Uint8Array()));
+  const { json, texts } = unpackBody(body);
+  const record = parseVersioned(storedTrajectory, JSON.parse(json));
+  return fromStored(record, { numbers: numbers ?? new Uint8Array(), texts });
 }
 
 function membersOf(

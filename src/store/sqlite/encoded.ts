@@ -1,10 +1,10 @@
 /** A trajectory as it is sent to the store's thread: checked, without repetitions, and written down already. */
-import { parseVersioned } from '../../trajectory/parse.ts';
+import { parseTrajectory } from '../../trajectory/parse.ts';
 import { predicateOf } from '../../trajectory/predicate.ts';
 import type { Trajectory } from '../../trajectory/records.ts';
 import { namesOf } from '../attribution.ts';
-import { compactTrajectory, toCompact, type CompactTrajectory } from '../encoding.ts';
-import { detachNumbers } from '../numbers.ts';
+import { storedTrajectory } from '../encoding/stored.ts';
+import { toStored, type Stored } from '../encoding/to-stored.ts';
 import type { PreparedTrajectory } from '../store.ts';
 import type { RecordPlace, RecordWriter } from './record-bytes.ts';
 
@@ -31,24 +31,43 @@ export class EncodedTrajectory implements PreparedTrajectory {
   }
 }
 
-const fitsSchema = predicateOf(compactTrajectory);
+const fitsSchema = predicateOf(storedTrajectory);
 
 /**
  * Encodes on the caller's thread: writing the text once costs as much as copying the objects to another thread, and
  * spares that thread reading them and writing them again. Throws InvalidRecordError.
  */
 export function encode(trajectory: Trajectory, writer: RecordWriter): EncodedTrajectory {
-  const compact = toCompact(trajectory);
-  if (!fitsSchema(compact)) parseVersioned(compactTrajectory, compact);
-  const { record, numbers } = detachNumbers(compact);
-  const head = JSON.stringify(headOf(compact));
-  return new EncodedTrajectory(compact.id, writer.add({ numbers, head, body: JSON.stringify(record) }));
+  const stored = storedWhereValid(trajectory);
+  if (stored !== undefined) return write(trajectory, stored, writer);
+  // Parsed for its error, which names the field as the caller knows it, and for its defaults.
+  const parsed = parseTrajectory(trajectory);
+  return write(parsed, toStored(parsed), writer);
 }
 
-function headOf(one: CompactTrajectory): TrajectoryHead {
+function storedWhereValid(trajectory: Trajectory): Stored | undefined {
+  try {
+    const stored = toStored(trajectory);
+    return fitsSchema(stored.record) ? stored : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The head is read from the trajectory and not from its copy: hidden classes of copies go with each full collection, where
+ * none is alive, and with them all compiled code that reads copies.
+ */
+function write(trajectory: Trajectory, stored: Stored, writer: RecordWriter): EncodedTrajectory {
+  const { record, numbers, texts } = stored;
+  const head = JSON.stringify(headOf(trajectory));
+  const body = JSON.stringify(record);
+  return new EncodedTrajectory(trajectory.id, writer.add({ numbers, head, body, texts }));
+}
+
+function headOf(one: Trajectory): TrajectoryHead {
   const { id, project, name, scenario, groupId, policy, step, split, threadId, messageId } = one;
-  const parent = one.parentId ?? null;
-  const times = [one.startedAt, one.endedAt];
+  const { parentId = null, startedAt, endedAt } = one;
   return {
     columns: [
       id,
@@ -61,8 +80,9 @@ function headOf(one: CompactTrajectory): TrajectoryHead {
       split,
       threadId,
       messageId,
-      parent,
-      ...times,
+      parentId,
+      startedAt,
+      endedAt,
     ],
     lookups: namesOf(one),
   };

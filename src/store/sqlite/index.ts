@@ -163,6 +163,11 @@ function toError(failure: StoreFailure): ApprenticeError {
 }
 
 function failed(message: string, code: string | undefined): StoreError {
+  if (/previously executed migration \S+ is missing/.test(message)) {
+    return new StoreError('The store was written by a newer version of apprentice.', {
+      fix: 'Upgrade this one, or use another folder (the option `folder`).',
+    });
+  }
   const full = /disk is full|disk I\/O error/.test(message);
   return new StoreError(`The store failed: ${message}${code === undefined ? '' : ` (${code})`}.`, {
     fix: full

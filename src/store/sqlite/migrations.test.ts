@@ -5,8 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { Kysely } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { aCall, aTrajectory } from '../../testing/records.ts';
-import { toCompact } from '../encoding.ts';
+import { aCall, aTrajectory, olderJson } from '../../testing/records.ts';
 import type { Store } from '../store.ts';
 import { nodeSqliteDialect } from './dialect.ts';
 import { openSqliteStore } from './index.ts';
@@ -50,7 +49,7 @@ async function makeOldStore(): Promise<void> {
         values (?, ?, ?, ?, ?, ?, ?, ?)`,
     )
     .run(old.id, old.project, old.name, old.split, old.threadId, old.messageId, old.startedAt, old.endedAt);
-  file.prepare('insert into bodies values (1, ?)').run(JSON.stringify(toCompact(old)));
+  file.prepare('insert into bodies values (1, ?)').run(olderJson(old));
   file.prepare('insert into responses values (?, 1)').run(keyOf('response:an answer'));
   file.prepare('insert into lookups values (?, 1)').run('run:a run');
   await db.destroy();
@@ -77,4 +76,14 @@ it('adds new records to the older ones', async () => {
   await store.append([next]);
   const found = await store.find({ threadId: 'a thread' });
   expect(found.map(({ trajectory }) => trajectory.id)).toEqual([old.id, next.id]);
+});
+
+it('refuses what a newer version has written, and says so', async () => {
+  store = await openSqliteStore({ folder });
+  const file = new DatabaseSync(store.location);
+  file.prepare('insert into kysely_migration values (?, ?)').run('9999-later', new Date().toISOString());
+  file.close();
+  await store.close();
+  store = undefined;
+  await expect(openSqliteStore({ folder })).rejects.toThrow(/written by a newer version.*Upgrade/);
 });

@@ -1,59 +1,70 @@
 import { expect, it } from 'vitest';
+import { NumberTaker } from '../encoding/numbers.ts';
+import { TextTaker } from '../encoding/texts.ts';
+import { unpackBody } from './body.ts';
 import { recordAt, RecordWriter, type RecordParts } from './record-bytes.ts';
 
-const none = { logprobs: [], ids: [] };
-
-function parts(body: string, head = '{}'): RecordParts {
-  return { numbers: none, head, body };
+function parts({ body = '{}', head = '{}', texts = [] as string[], ids = [] as number[] }): RecordParts {
+  const numbers = new NumberTaker();
+  numbers.ids(ids);
+  const taker = new TextTaker();
+  for (const text of texts) expect(taker.take(text)).toBe(text.length);
+  return { numbers, head, body, texts: taker };
 }
 
-it('gives texts of any length and script back, each from its place', () => {
+const scripts = [
+  'plain',
+  'ä€ 漢字 😀',
+  'x'.repeat(200_000),
+  'é'.repeat(200_000),
+  '漢'.repeat(300_000),
+  'last',
+];
+
+it('gives JSON of any length and script back, each from its place', () => {
   const writer = new RecordWriter();
-  const texts = [
-    '',
-    'plain',
-    'ä€ 漢字 😀',
-    'x'.repeat(200_000),
-    'é'.repeat(200_000),
-    '漢'.repeat(300_000),
-    'last',
-  ];
-  const places = texts.map((text, at) => writer.add(parts(text, `head ${String(at)} é`)));
+  const bodies = scripts.map((text) => JSON.stringify({ text }));
+  const places = bodies.map((body, at) => writer.add(parts({ body, head: `head ${String(at)} é` })));
   const found = places.map((place) => recordAt(place));
-  expect(found.map(({ body }) => body.toString())).toEqual(texts);
-  expect(found.map(({ head }) => head.toString())).toEqual(texts.map((_, at) => `head ${String(at)} é`));
+  expect(found.map(({ body }) => unpackBody(body).json)).toEqual(bodies);
+  expect(found.map(({ head }) => head.toString())).toEqual(bodies.map((_, at) => `head ${String(at)} é`));
+});
+
+it('gives texts of any length and script back, behind their JSON', () => {
+  const writer = new RecordWriter();
+  const texts = scripts.map((text) => text.padEnd(100, '.'));
+  const places = texts.map((text) => writer.add(parts({ texts: [text, texts[0] ?? ''] })));
+  const found = places.map((place) => unpackBody(recordAt(place).body));
+  expect(found).toEqual(texts.map((text) => ({ json: '{}', texts: text + (texts[0] ?? '') })));
 });
 
 it('gives numbers back, wherever the text before them has ended', () => {
   const writer = new RecordWriter();
-  const logprobs = [-0.1, -1e-320, 0];
   const places = Array.from({ length: 30 }, (_, at) =>
-    writer.add({
-      numbers: { logprobs: [logprobs], ids: [[at, 2 ** 32 - 1]] },
-      head: '',
-      body: 'a'.repeat(at),
-    }),
+    writer.add(parts({ ids: [at, 2 ** 32 - 1], body: 'a'.repeat(at) })),
   );
   for (const [at, place] of places.entries()) {
     const bytes = new Uint8Array(recordAt(place).numbers).buffer;
-    expect([...new Float64Array(bytes, 0, 3)]).toEqual(logprobs);
-    expect([...new Uint32Array(bytes, 24)]).toEqual([at, 2 ** 32 - 1]);
+    expect([...new Uint32Array(bytes)]).toEqual([at, 2 ** 32 - 1]);
   }
 });
 
 it('keeps many short ones in one chunk', () => {
   const writer = new RecordWriter();
-  const chunks = Array.from({ length: 20 }, () => writer.add(parts('a'.repeat(10_000))).chunk);
+  const chunks = Array.from({ length: 20 }, () => writer.add(parts({ body: 'a'.repeat(10_000) })).chunk);
   expect(new Set(chunks).size).toBe(1);
 });
 
-it('has room for more numbers than a chunk holds', () => {
-  const ids = Array.from({ length: 100_000 }, (_, at) => at);
-  const place = new RecordWriter().add({ numbers: { logprobs: [], ids: [ids] }, head: '', body: '' });
-  expect(recordAt(place).numbers.length).toBe(400_000);
+it.each([
+  ['numbers', parts({ ids: Array.from({ length: 100_000 }, (_, at) => at) }), 400_000],
+  ['texts', parts({ texts: ['漢'.repeat(100_000)] }), 300_000],
+])('has room for more %s than a chunk holds', (_, more, bytes) => {
+  const { chunk, from, until } = new RecordWriter().add(more);
+  expect(until - from).toBeGreaterThanOrEqual(bytes);
+  expect(chunk.byteLength).toBeGreaterThanOrEqual(until);
 });
 
 it('refuses a place that is not there', () => {
-  const place = new RecordWriter().add(parts('text'));
+  const place = new RecordWriter().add(parts({}));
   expect(() => recordAt({ ...place, until: place.chunk.byteLength + 1 })).toThrow(RangeError);
 });

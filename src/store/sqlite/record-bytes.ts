@@ -3,13 +3,19 @@
  * garbage collector of the host would copy them again and again until they are stored, and each way between the threads
  * would copy them once more; what a full disk refuses is sent once more without being written anew.
  */
-import { sizeOf, writeNumbers, type Numbers } from '../numbers.ts';
+import type { NumberTaker } from '../encoding/numbers.ts';
+import type { TextTaker } from '../encoding/texts.ts';
+import { endOfJson } from './body.ts';
 
-/** What is written of a trajectory; both texts are JSON. */
+/** What is written of a trajectory. */
 export interface RecordParts {
-  readonly numbers: Numbers;
+  readonly numbers: NumberTaker;
+  /** JSON. */
   readonly head: string;
+  /** JSON. */
   readonly body: string;
+  /** Those of the body that lie behind it. */
+  readonly texts: TextTaker;
 }
 
 /** Where a trajectory lies: its numbers up to `head`, its head up to `body`, its body up to `until`. */
@@ -33,24 +39,26 @@ export class RecordWriter {
   #used = 0;
 
   add(parts: RecordParts): RecordPlace {
-    const size = sizeOf(parts.numbers);
+    const size = parts.numbers.byteLength;
     const chunk = this.#withRoomFor(parts, size);
     const from = this.#used;
-    writeNumbers(parts.numbers, chunk.buffer, from);
+    parts.numbers.write(chunk.buffer, from);
     const head = from + size;
     const body = head + chunk.write(parts.head, head);
-    const until = body + chunk.write(parts.body, body);
+    const texts = body + chunk.write(parts.body, body) + 1;
+    chunk[texts - 1] = endOfJson;
+    const until = parts.texts.write(chunk, texts);
     this.#used = Math.ceil(until / alignment) * alignment;
     return { chunk: chunk.buffer, from, head, body, until };
   }
 
-  #withRoomFor({ head, body }: RecordParts, numbers: number): Buffer<SharedArrayBuffer> {
-    const room = this.#chunk.length - this.#used - numbers;
+  #withRoomFor({ head, body, texts }: RecordParts, numbers: number): Buffer<SharedArrayBuffer> {
+    const room = this.#chunk.length - this.#used - numbers - 1;
     // Nearly always there is no need to count.
-    if ((head.length + body.length) * longestCharacter <= room) return this.#chunk;
-    const texts = Buffer.byteLength(head) + Buffer.byteLength(body);
-    if (texts <= room) return this.#chunk;
-    this.#chunk = Buffer.from(new SharedArrayBuffer(Math.max(numbers + texts, chunkSize)));
+    if ((head.length + body.length + texts.length) * longestCharacter <= room) return this.#chunk;
+    const bytes = Buffer.byteLength(head) + Buffer.byteLength(body) + texts.byteLength;
+    if (bytes <= room) return this.#chunk;
+    this.#chunk = Buffer.from(new SharedArrayBuffer(Math.max(numbers + bytes + 1, chunkSize)));
     this.#used = 0;
     return this.#chunk;
   }
