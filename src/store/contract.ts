@@ -1,6 +1,6 @@
 /** What every store must do. Called inside a test file: `storeContract('SQLite', open)`. */
 import { describe, expect, it } from 'vitest';
-import type { ModelCall, Reward, Trajectory } from '../trajectory/records.ts';
+import type { Reward, Trajectory } from '../trajectory/records.ts';
 import type { NewFeedback } from '../trajectory/feedback.ts';
 import { aCall, aFeedback, aReward, aTrajectory } from '../testing/records.ts';
 import type { Store } from './store.ts';
@@ -47,7 +47,7 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
       withStore(async (store) => {
         const call = aCall({});
         const invalid = (changed: object) =>
-          store.append([aTrajectory({ events: [call, { ...call, ...changed } as ModelCall] })]);
+          store.append([aTrajectory({ events: [call, { ...call, ...changed }] })]);
         const { request, tokens } = call;
         await expect(invalid({ tokens: { ...tokens, completionIds: 2 } })).rejects.toThrow(
           /"events\.1\.tokens\.completionIds".*is 2/,

@@ -34,7 +34,7 @@ export class TextTaker {
   }
 
   /** As UTF-8; returns where it ends. */
-  write(buffer: Buffer<ArrayBufferLike>, at: number): number {
+  write(buffer: Buffer, at: number): number {
     let end = at;
     for (const text of this.#texts) end += buffer.write(text, end);
     return end;

@@ -82,7 +82,7 @@ function storedTokens(tokens: Tokens, before: ModelCall | undefined, taker: Numb
 }
 
 /** A number in the place of a list would be read as a count, and null as a repetition. */
-function listed<T>(value: readonly T[], field: string): T[] {
+function listed<List extends readonly unknown[]>(value: List, field: string): List {
   if (!Array.isArray(value)) throw new TypeError(`${field} is no list.`);
   return value;
 }
