@@ -1,6 +1,13 @@
-import type { Message, ModelCall, Tokens, Trajectory, TrajectoryEvent } from '../../trajectory/records.ts';
+import type {
+  Message,
+  ModelCall,
+  Tokens,
+  ToolResult,
+  Trajectory,
+  TrajectoryEvent,
+} from '../../trajectory/records.ts';
 import { NumberReader } from './numbers.ts';
-import type { StoredCall, StoredTokens, StoredTrajectory } from './stored.ts';
+import type { StoredCall, StoredResult, StoredTokens, StoredTrajectory } from './stored.ts';
 import { TextReader } from './texts.ts';
 
 /** What has been taken out of a record: its numbers as bytes, its texts joined. */
@@ -10,14 +17,14 @@ export interface Apart {
 }
 
 /** The inverse of `toStored`, of a valid record. Throws InvalidRecordError where what lies apart is too short for it. */
-export function fromStored(record: StoredTrajectory, apart: Apart): Trajectory {
+export function fromStored({ texts: lengths, ...record }: StoredTrajectory, apart: Apart): Trajectory {
   const numbers = new NumberReader(apart.numbers, countedLogprobs(record));
-  const texts = new TextReader(apart.texts);
+  const texts = new TextReader(apart.texts, lengths ?? []);
   let messages: Message[] = [];
   let tools: ModelCall['request']['tools'] = [];
   let ids: number[] = [];
   const events = record.events.map((event): TrajectoryEvent => {
-    if (event.kind !== 'model-call') return event;
+    if (event.kind !== 'model-call') return resultOf(event, texts);
     const own = messagesOf(event.request.messages, messages, texts);
     const response = responseOf(event.response, texts);
     const tokens = event.tokens === null ? null : tokensOf(event.tokens, ids, numbers);
@@ -45,8 +52,12 @@ function responseOf(
   return { ...response, message: message === null ? null : withContent(message, text, reader) };
 }
 
-function withContent(message: Message, length: number | undefined, reader: TextReader): Message {
-  return length === undefined || length === 0 ? message : { ...message, content: reader.next(length) };
+function withContent(message: Message, text: number | undefined, reader: TextReader): Message {
+  return text === undefined || text === 0 ? message : { ...message, content: reader.get(text) };
+}
+
+function resultOf({ text, ...result }: StoredResult, reader: TextReader): ToolResult {
+  return text === undefined || text === 0 ? result : { ...result, output: reader.get(text) };
 }
 
 function tokensOf(stored: StoredTokens, before: readonly number[], reader: NumberReader): Tokens {
@@ -59,7 +70,7 @@ function tokensOf(stored: StoredTokens, before: readonly number[], reader: Numbe
   };
 }
 
-function countedLogprobs({ events }: StoredTrajectory): number {
+function countedLogprobs({ events }: Pick<StoredTrajectory, 'events'>): number {
   let total = 0;
   for (const event of events) {
     const logprobs = event.kind === 'model-call' ? event.tokens?.logprobs : undefined;

@@ -15,7 +15,7 @@ const storedCall = modelCall.extend({
     messages: z.object({
       kept: count,
       added: z.array(message),
-      /** Lengths of the contents of `added` that lie apart, zero for others. */
+      /** Numbers of the contents of `added` that lie apart, zero for others. */
       texts: z.array(count).optional(),
     }),
     /** null: as in the call before. */
@@ -32,10 +32,16 @@ const storedCall = modelCall.extend({
     .nullable(),
 });
 
+/** `text`: the same for an output that is a text. */
+const storedResult = toolResult.extend({ text: count.optional() });
+
 /** For validation where it is written and where it is read. */
 export const storedTrajectory = trajectory.extend({
-  events: z.array(z.discriminatedUnion('kind', [storedCall, toolResult])),
+  events: z.array(z.discriminatedUnion('kind', [storedCall, storedResult])),
+  /** Lengths of the texts that lie apart, in code units. */
+  texts: z.array(count).optional(),
 });
 export type StoredTrajectory = z.infer<typeof storedTrajectory>;
 export type StoredCall = z.infer<typeof storedCall>;
+export type StoredResult = z.infer<typeof storedResult>;
 export type StoredTokens = NonNullable<StoredCall['tokens']>;

@@ -8,15 +8,29 @@ function written(taker: TextTaker): string {
   return bytes.toString('utf8', 8);
 }
 
+const texts = ['plain '.repeat(20), 'ä€ 漢字 😀'.repeat(20), '\0\n"\\'.repeat(40)];
+
 describe('texts', () => {
-  it('come back in their order, of any script', () => {
-    const texts = ['plain '.repeat(20), 'ä€ 漢字 😀'.repeat(20), '\0\n"\\'.repeat(40)];
+  it('come back by their numbers, of any script', () => {
     const taker = new TextTaker();
-    const lengths = texts.map((text) => taker.take(text));
-    expect(lengths).toEqual(texts.map(({ length }) => length));
+    expect(texts.map((text) => taker.take(text))).toEqual([1, 2, 3]);
+    expect(taker.lengths).toEqual(texts.map(({ length }) => length));
     expect(taker.length).toBe(texts.join('').length);
-    const reader = new TextReader(written(taker));
-    expect(lengths.map((length) => reader.next(length))).toEqual(texts);
+    const reader = new TextReader(written(taker), taker.lengths);
+    expect([3, 1, 2].map((number) => reader.get(number))).toEqual([texts[2], texts[0], texts[1]]);
+  });
+
+  it('lie there once that come again soon', () => {
+    const taker = new TextTaker();
+    const [result = ''] = texts;
+    expect([taker.take(result), taker.take(texts[1]), taker.take(` ${result}`.slice(1))]).toEqual([1, 2, 1]);
+    expect(written(taker)).toBe(texts.slice(0, 2).join(''));
+  });
+
+  it('are not looked for far back', () => {
+    const taker = new TextTaker();
+    const many = Array.from({ length: 20 }, (_, at) => String(at).padEnd(100));
+    expect([...many, many[0]].map((text) => taker.take(text)).at(-1)).toBe(21);
   });
 
   it.each([
@@ -30,9 +44,8 @@ describe('texts', () => {
     expect(written(taker)).toBe('');
   });
 
-  it('are refused where characters are missing', () => {
-    const reader = new TextReader('x'.repeat(150));
-    reader.next(100);
-    expect(() => reader.next(51)).toThrow(InvalidRecordError);
+  it('are refused where characters or texts are missing', () => {
+    expect(() => new TextReader('x'.repeat(150), [100, 51])).toThrow(InvalidRecordError);
+    expect(() => new TextReader('x'.repeat(150), [150]).get(2)).toThrow(InvalidRecordError);
   });
 });

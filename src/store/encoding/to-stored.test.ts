@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { aCall, aTrajectory, olderJson } from '../../testing/records.ts';
 import { parseTrajectory } from '../../trajectory/parse.ts';
-import type { Message, ModelCall, Trajectory } from '../../trajectory/records.ts';
+import type { Message, ModelCall, ToolResult, Trajectory } from '../../trajectory/records.ts';
 import { fromStored } from './from-stored.ts';
 import { storedTrajectory } from './stored.ts';
 import { toStored } from './to-stored.ts';
@@ -64,6 +64,9 @@ describe('stored trajectories', () => {
     ['with script', withMessages(longRun(2), { role: 'user', content: 'ä€ 漢字 😀\n"\0'.repeat(30) })],
     ['with half of a surrogate pair', withMessages(longRun(2), { role: 'user', content: `${long}\ud83d` })],
     ['with parts', withMessages(longRun(2), { role: 'user', content: [{ type: 'text', text: long }] })],
+    ['with the result of a tool', withResult(longRun(2), long)],
+    ['with the result of a tool that is no text', withResult(longRun(2), { found: long })],
+    ['with a tool that failed', withResult(longRun(2), undefined)],
     ['with a message that has no content', withMessages(longRun(2), { role: 'assistant' })],
   ])('are the same %s after all', (_, trajectory) => {
     expect(back(kept(trajectory))).toStrictEqual(parseTrajectory(trajectory));
@@ -88,6 +91,17 @@ describe('stored trajectories', () => {
     expect(json).not.toContain(long);
     expect(texts).toBe(long);
     expect(json).not.toContain('-0.5');
+  });
+
+  it('have what a tool has answered once, though the prompt that follows repeats it', () => {
+    const [first, second] = longRun(2).events as [ModelCall, ModelCall];
+    const told = { role: 'tool', tool_call_id: 't', content: long };
+    const { request } = second;
+    const next = { ...second, request: { ...request, messages: [...request.messages, told] } };
+    const events = [first, ...withResult(longRun(0), long).events, next];
+    const trajectory = aTrajectory({ events });
+    expect(kept(trajectory).texts).toBe(long);
+    expect(back(kept(trajectory))).toStrictEqual(parseTrajectory(trajectory));
   });
 
   it('leave the trajectory as it was', () => {
@@ -149,4 +163,18 @@ function withMessages(trajectory: Trajectory, added: Message): Trajectory {
 
 function withAnswer(trajectory: Trajectory, message: Message): Trajectory {
   return withCalls(trajectory, (call) => ({ ...call, response: { ...call.response, message } }));
+}
+
+function withResult(trajectory: Trajectory, output: ToolResult['output']): Trajectory {
+  const result: ToolResult = {
+    kind: 'tool-result',
+    index: 0,
+    toolCallId: 't',
+    toolName: 'look',
+    input: {},
+    ...(output === undefined ? { error: 'not found' } : { output }),
+    effect: 'read',
+    at: 1,
+  };
+  return { ...trajectory, events: [...trajectory.events, result] };
 }

@@ -1,7 +1,7 @@
 import equal from 'fast-deep-equal';
-import type { Message, ModelCall, Tokens, Trajectory } from '../../trajectory/records.ts';
+import type { Message, ModelCall, Tokens, ToolResult, Trajectory } from '../../trajectory/records.ts';
 import { NumberTaker } from './numbers.ts';
-import type { StoredCall, StoredTokens, StoredTrajectory } from './stored.ts';
+import type { StoredCall, StoredResult, StoredTokens, StoredTrajectory } from './stored.ts';
 import { TextTaker } from './texts.ts';
 
 /** What it does not change, it shares with the trajectory. */
@@ -21,12 +21,12 @@ export function toStored(from: Trajectory): Stored {
   const taken = { numbers: new NumberTaker(), texts: new TextTaker() };
   let before: ModelCall | undefined;
   const events = from.events.map((event): StoredTrajectory['events'][number] => {
-    if (event.kind !== 'model-call') return event;
+    if (event.kind !== 'model-call') return storedResult(event, taken.texts);
     const stored = storedCall(event, before, taken);
     before = event;
     return stored;
   });
-  return { record: { ...from, events }, ...taken };
+  return { record: { ...from, events, texts: taken.texts.lengths }, ...taken };
 }
 
 function storedCall(call: ModelCall, before: ModelCall | undefined, taken: Taken): StoredCall {
@@ -63,6 +63,11 @@ function storedResponse(response: ModelCall['response'], taker: TextTaker): Stor
   const { message } = response;
   const text = message === null ? 0 : taker.take(message.content);
   return { ...response, message: message === null || text === 0 ? message : withoutContent(message), text };
+}
+
+function storedResult(result: ToolResult, taker: TextTaker): StoredResult {
+  const text = taker.take(result.output);
+  return { ...result, output: text === 0 ? result.output : '', text };
 }
 
 /** Its place among the properties stays. */
