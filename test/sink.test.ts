@@ -26,12 +26,7 @@ describe('StoreSink', () => {
     const sink = new StoreSink({ store: Promise.resolve(store), faults: new FaultCounter() });
     sink.accept(aTrajectory({}));
     await sink.flush({ timeoutMs: 10_000 });
-    const metadata = { state: 'as it came' };
-    const trajectory = aTrajectory({ metadata });
-    sink.accept(trajectory);
-    metadata.state = 'changed';
-    await sink.flush({ timeoutMs: 10_000 });
-    expect((await store.get(trajectory.id))?.trajectory.metadata).toEqual({ state: 'as it came' });
+    expect(await storedOfWhatChanges(sink, store)).toEqual({ state: 'as it came' });
     await store.close();
   });
 
@@ -43,12 +38,7 @@ describe('StoreSink', () => {
     const store = await openSqliteStore({ folder: await freshFolder() });
     resolve(store);
     await promise;
-    const metadata = { state: 'as it came' };
-    const late = aTrajectory({ metadata });
-    sink.accept(late);
-    metadata.state = 'changed';
-    await sink.flush({ timeoutMs: 10_000 });
-    expect((await store.get(late.id))?.trajectory.metadata).toEqual({ state: 'as it came' });
+    expect(await storedOfWhatChanges(sink, store)).toEqual({ state: 'as it came' });
     expect(sink.counters()).toMatchObject({ accepted: 2, stored: 2, queued: 0, queuedBytes: 0 });
     await store.close();
   });
@@ -115,3 +105,13 @@ describe('StoreSink', () => {
     await apprentice.close();
   });
 });
+
+/** What the store has of metadata that changes right after it was handed over. */
+async function storedOfWhatChanges(sink: StoreSink, store: Store): Promise<unknown> {
+  const metadata = { state: 'as it came' };
+  const trajectory = aTrajectory({ metadata });
+  sink.accept(trajectory);
+  metadata.state = 'changed';
+  await sink.flush({ timeoutMs: 10_000 });
+  return (await store.get(trajectory.id))?.trajectory.metadata;
+}

@@ -19,16 +19,21 @@ export async function loopDelay(work: () => Promise<unknown>): Promise<LoopDelay
   const waits: number[] = [];
   const probe = new Worker(new URL('./probe.ts', import.meta.url));
   probe.on('message', (sent: number) => waits.push(monotonicMs() - sent));
-  await once(probe, 'message');
-  const resolution = 1;
-  const timers = monitorEventLoopDelay({ resolution });
-  waits.length = 0;
-  timers.enable();
-  await work();
-  timers.disable();
-  const event = { p99: round(quantile(waits, 0.99)), max: round(Math.max(...waits)) };
-  await probe.terminate();
-  return { event, timerP99: round(Math.max(0, timers.percentile(99) / 1e6 - resolution)) };
+  try {
+    await once(probe, 'message');
+    const resolution = 1;
+    const timers = monitorEventLoopDelay({ resolution });
+    waits.length = 0;
+    timers.enable();
+    await work();
+    timers.disable();
+    return {
+      event: { p99: round(quantile(waits, 0.99)), max: round(Math.max(...waits)) },
+      timerP99: round(Math.max(0, timers.percentile(99) / 1e6 - resolution)),
+    };
+  } finally {
+    await probe.terminate();
+  }
 }
 
 /** The same clock in all threads. */

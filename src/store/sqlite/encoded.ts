@@ -50,14 +50,11 @@ function storedWhereValid(trajectory: Trajectory): Stored | undefined {
     const stored = toStored(trajectory);
     return fitsSchema(stored.record) ? stored : undefined;
   } catch {
+    // Of a shape that cannot be walked through. Nothing is hidden: it is parsed, and walked through again.
     return undefined;
   }
 }
 
-/**
- * The head is read from the trajectory and not from its copy: hidden classes of copies go with each full collection, where
- * none is alive, and with them all compiled code that reads copies.
- */
 function write(trajectory: Trajectory, stored: Stored, writer: RecordWriter): EncodedTrajectory {
   const { record, numbers, texts } = stored;
   const head = JSON.stringify(headOf(trajectory));

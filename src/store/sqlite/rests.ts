@@ -1,7 +1,7 @@
 /**
- * Rests in the work of the store's thread. Linux may keep two threads on one core while another has nothing to do (with
- * few cores it stops looking for an idle one early, `SIS_UTIL`), and one that works without a pause keeps the other, the
- * host's, waiting for up to a tick of four milliseconds.
+ * Rests in the work of the store's thread. With two cores, Linux was seen to keep it and the host's thread on one of them
+ * while the other had nothing to do, and the one that works without a pause keeps the other waiting, for up to a tick of
+ * four milliseconds (docs/decisions/0008).
  */
 
 /** Of work without a rest, milliseconds: what the host then waits at most. */
