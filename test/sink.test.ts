@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { FaultCounter } from '../src/capture/faults.ts';
 import { StoreSink } from '../src/capture/sink.ts';
 import { createApprentice, openSqliteStore, StoreError, type Store } from '../src/index.ts';
-import { aTrajectory } from '../src/testing/records.ts';
+import { aReward, aTrajectory } from '../src/testing/records.ts';
 import { freshFolder } from './recording.ts';
 
 describe('StoreSink', () => {
@@ -96,6 +96,68 @@ describe('StoreSink', () => {
     await real.close();
   });
 
+  it('hands over together what comes in turns of their own', async () => {
+    const { store, portions } = await watchedStore();
+    const sink = new StoreSink({ store: Promise.resolve(store), faults: new FaultCounter() });
+    for (let count = 0; count < 1000; count += 1) {
+      sink.accept(aTrajectory({}));
+      await turn();
+    }
+    await sink.flush({ timeoutMs: 10_000 });
+    expect(portions.reduce((total, length) => total + length, 0)).toBe(1000);
+    // Sixteen, where nothing holds the machine up for longer than it waits for company.
+    expect(portions.length).toBeLessThan(100);
+    await store.close();
+  });
+
+  it('hands over a full portion at once, though not in the turn of who hands it the last', async () => {
+    const { store, portions } = await watchedStore();
+    const sink = new StoreSink({ store: Promise.resolve(store), faults: new FaultCounter() });
+    await turn();
+    for (let count = 0; count < 64; count += 1) sink.accept(aTrajectory({}));
+    await Promise.resolve();
+    expect(portions).toEqual([]);
+    while (portions.length === 0) await turn();
+    expect(portions).toEqual([64]);
+    await sink.close();
+    await store.close();
+  });
+
+  it('has flushed once the store has taken all that was handed over', async () => {
+    const { store, portions } = await watchedStore();
+    const { promise: taken, resolve: take } = Promise.withResolvers<undefined>();
+    const slow: Store = { ...store, appendPrepared: (all) => taken.then(() => store.appendPrepared(all)) };
+    const sink = new StoreSink({ store: Promise.resolve(slow), faults: new FaultCounter() });
+    sink.accept(aTrajectory({}));
+    expect(await sink.flush({ timeoutMs: 100 })).toEqual({ complete: false });
+    take(undefined);
+    expect(await sink.flush({ timeoutMs: 10_000 })).toEqual({ complete: true });
+    expect(portions).toEqual([1]);
+    await store.close();
+  });
+
+  it('writes rewards while trajectories keep coming', async () => {
+    const store = await openSqliteStore({ folder: await freshFolder() });
+    let accepted = Infinity;
+    const watched: Store = {
+      ...store,
+      reward: (rewards) => {
+        ({ accepted } = sink.counters());
+        return store.reward(rewards);
+      },
+    };
+    const sink = new StoreSink({ store: Promise.resolve(watched), faults: new FaultCounter() });
+    await turn();
+    sink.reward(aReward(aTrajectory({}).id, 1));
+    for (let count = 0; count < 1000; count += 1) {
+      sink.accept(aTrajectory({}));
+      await turn();
+    }
+    expect(accepted).toBeLessThan(1000);
+    await sink.close();
+    await store.close();
+  });
+
   it('counts everything that a store which cannot be opened would have held, and the host goes on', async () => {
     const apprentice = createApprentice({ project: 'p', name: 'n', folder: '/dev/null/nowhere' });
     expect(await apprentice.run({}, () => Promise.resolve('the answer'))).toBe('the answer');
@@ -105,6 +167,21 @@ describe('StoreSink', () => {
     await apprentice.close();
   });
 });
+
+/** A store, and how many trajectories it was handed each time. */
+async function watchedStore(): Promise<{ store: Store; portions: number[] }> {
+  const real = await openSqliteStore({ folder: await freshFolder() });
+  const portions: number[] = [];
+  const appendPrepared: Store['appendPrepared'] = (prepared) => {
+    portions.push(prepared.length);
+    return real.appendPrepared(prepared);
+  };
+  return { store: { ...real, appendPrepared }, portions };
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
 
 /** What the store has of metadata that changes right after it was handed over. */
 async function storedOfWhatChanges(sink: StoreSink, store: Store): Promise<unknown> {

@@ -43,13 +43,15 @@ export class StoreSink implements TrajectorySink {
   #queuedBytes = 0;
   #inFlight = 0;
   #inFlightBytes = 0;
-  readonly #portions = new Set<Promise<void>>();
+  /** Portions and rewards that have been handed over. */
+  readonly #underWay = new Set<Promise<void>>();
   #accepted = 0;
   #stored = 0;
   #writing: Promise<void> | undefined;
   #retryAt = 0;
   #flushing = 0;
-  #hurry: (() => void) | undefined;
+  /** Ends the wait for company. */
+  #enough: (() => void) | undefined;
   /** Ends the wait for room. */
   #roomMade: (() => void) | undefined;
   #closed = false;
@@ -97,13 +99,13 @@ export class StoreSink implements TrajectorySink {
   async flush(options: { readonly timeoutMs?: number } = {}): Promise<{ readonly complete: boolean }> {
     const deadline = Date.now() + (options.timeoutMs ?? 2000);
     this.#flushing += 1;
-    this.#hurry?.();
+    this.#enough?.();
     try {
-      while (this.#isWaiting() || this.#writing !== undefined) {
-        this.#kick();
+      while (this.#isWaiting() || this.#writing !== undefined || this.#underWay.size > 0) {
+        if (this.#isWaiting()) this.#kick();
         const left = deadline - Date.now();
         if (left <= 0) return { complete: false };
-        await settledWithin(this.#writing, left);
+        await settledWithin(this.#writing ?? Promise.all(this.#underWay), left);
       }
       return { complete: true };
     } finally {
@@ -128,6 +130,7 @@ export class StoreSink implements TrajectorySink {
   }
 
   #kick(): void {
+    if (this.#fresh.length + this.#prepared.length >= portionLength) this.#enough?.();
     // One pump at a time, and nothing in the caller's turn.
     this.#writing ??= this.#pump().finally(() => {
       this.#writing = undefined;
@@ -145,25 +148,22 @@ export class StoreSink implements TrajectorySink {
 
   async #pump(): Promise<void> {
     const store = await this.#options.store.catch(() => undefined);
-    await this.#linger();
     while (this.#isWaiting()) {
+      await this.#company();
       // Without a store, because it could not be opened, everything is counted as lost.
       if (store === undefined) this.#loseAll();
       else await this.#writeSome(store);
     }
   }
 
-  /** As much as one turn of the host's event loop bears; rewards come after the trajectories that they are about. */
+  /** As much as one turn of the host's event loop bears; rewards behind the trajectories that they are about. */
   async #writeSome(store: Store): Promise<void> {
     if (this.#retryAt > Date.now()) await sleep(this.#retryAt - Date.now());
     while (this.#inFlightBytes >= maxInFlightBytes) await this.#room();
     this.#prepareSlice(store);
     if (this.#fresh.length === 0 || this.#prepared.length >= portionLength)
       this.#begin(store, this.#prepared.splice(0, portionLength));
-    await nextTurn();
-    if (this.#fresh.length > 0 || this.#prepared.length > 0) return;
-    await Promise.all(this.#portions);
-    if (this.#fresh.length === 0 && this.#prepared.length === 0) await this.#writeRewards(store);
+    if (this.#rewards.length > 0) this.#follow(this.#writeRewards(store, this.#rewards.splice(0)));
   }
 
   #prepareSlice(store: Store): void {
@@ -189,14 +189,16 @@ export class StoreSink implements TrajectorySink {
     }
   }
 
-  /** Waits for company, unless somebody waits for the end. */
-  #linger(): Promise<void> {
-    if (this.#flushing > 0) return nextTurn();
+  /** Until a portion is full or has waited long enough, unless somebody waits for the end. */
+  #company(): Promise<void> {
+    if (this.#flushing > 0 || this.#fresh.length + this.#prepared.length >= portionLength) return nextTurn();
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, lingerMs);
-      this.#hurry = () => {
+      this.#enough = () => {
         clearTimeout(timer);
-        resolve();
+        this.#enough = undefined;
+        // Not in the turn of who hands over the last: that is the host's.
+        resolve(nextTurn());
       };
     });
   }
@@ -205,8 +207,12 @@ export class StoreSink implements TrajectorySink {
     if (portion.length === 0) return;
     this.#inFlight += portion.length;
     this.#inFlightBytes += bytesOf(portion);
-    const settled: Promise<void> = this.#append(store, portion).finally(() => this.#portions.delete(settled));
-    this.#portions.add(settled);
+    this.#follow(this.#append(store, portion));
+  }
+
+  #follow(work: Promise<void>): void {
+    const settled: Promise<void> = work.finally(() => this.#underWay.delete(settled));
+    this.#underWay.add(settled);
   }
 
   #end(portion: readonly PreparedTrajectory[]): void {
@@ -233,7 +239,7 @@ export class StoreSink implements TrajectorySink {
       if (isApprenticeError(error) && error.retryable) {
         this.#end(portion);
         this.#prepared.unshift(...portion);
-        this.#retryAt = Date.now() + this.#options.retryMs;
+        this.#retryLater();
       } else if (portion.length > 1) {
         // One that does not fit must not take its neighbours with it.
         for (const one of portion) await this.#append(store, [one]);
@@ -245,6 +251,11 @@ export class StoreSink implements TrajectorySink {
     }
   }
 
+  #retryLater(): void {
+    this.#retryAt = Date.now() + this.#options.retryMs;
+    this.#kick();
+  }
+
   #loseAll(): void {
     const lost = this.#fresh.length + this.#prepared.length;
     this.#fresh = [];
@@ -254,16 +265,14 @@ export class StoreSink implements TrajectorySink {
     if (lost > 0) this.#drop('store-failed', lost);
   }
 
-  async #writeRewards(store: Store): Promise<void> {
-    const rewards = this.#rewards.splice(0);
-    if (rewards.length === 0) return;
+  async #writeRewards(store: Store, rewards: readonly Reward[]): Promise<void> {
     try {
       await store.reward(rewards);
     } catch (error) {
       this.#options.faults.count('writing to the store', error);
       if (isApprenticeError(error) && error.retryable) {
         this.#rewards.unshift(...rewards);
-        this.#retryAt = Date.now() + this.#options.retryMs;
+        this.#retryLater();
       }
     }
   }
@@ -292,7 +301,7 @@ function nextTurn(): Promise<void> {
 }
 
 /** Keeps the process alive meanwhile: somebody waits, and nothing else may be going on. */
-async function settledWithin(work: Promise<void> | undefined, milliseconds: number): Promise<void> {
+async function settledWithin(work: Promise<unknown>, milliseconds: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, milliseconds);

@@ -3,10 +3,12 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { InvalidRecordError } from '../../errors.ts';
 import { openDatabase } from './database.ts';
 import type { StoreFailure, StoreRequest, StoreResponse } from './messages.ts';
+import { letTheHostGoFirst } from './priority.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('This file is the thread of the SQLite store and runs in a worker only.');
 
+letTheHostGoFirst();
 const { path } = workerData as { readonly path: string };
 const database = openDatabase(path);
 const waiting: StoreRequest[] = [];
