@@ -9,7 +9,7 @@ export interface ClosingOptions {
   readonly soon: (close: () => void) => void;
 }
 
-/** Made when the agent has settled: nothing is to be decided before. */
+/** Made once the agent has settled, in a turn that the user's call does not wait for: nothing is to be decided before. */
 export class Closing implements RunWatcher {
   readonly #run: ActiveRun;
   readonly #options: ClosingOptions;
@@ -27,22 +27,16 @@ export class Closing implements RunWatcher {
     this.#closeLater();
   }
 
-  /** The agent's promise is fulfilled. Most agents have awaited their calls by then. */
-  fulfilled(result: unknown): void {
+  /** The agent's promise was fulfilled, when `last` was its latest call. Most agents have awaited their calls by then. */
+  fulfilled(result: unknown, last: ActiveRun['lastCall']): void {
     const run = this.#run;
-    const last = run.lastCall;
-    // Looking into answers and results takes time, which the user's call would be held up by.
-    this.#options.soon(() => {
-      if (run.lastCall === last && run.looksComplete && !mayStillStream(result)) this.#close();
-      else this.#closeLater();
-    });
+    if (run.lastCall === last && run.looksComplete && !mayStillStream(result)) this.#close();
+    else this.#closeLater();
   }
 
   failed(error: unknown): void {
     this.#outcome = { status: 'failed', error: describe(error) };
-    this.#options.soon(() => {
-      this.#close();
-    });
+    this.#close();
   }
 
   /** A call has ended. */

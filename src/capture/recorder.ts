@@ -149,25 +149,27 @@ export class Recorder {
    */
   run<T>(options: RunOptions, agent: () => T): T {
     const run = this.#start(options, true);
-    const closing = (): Closing => new Closing(run, this.#closing);
     this.#watchman ??= this.#startWatchman();
+    const failed = (error: unknown): void => {
+      this.#later.add(() => {
+        new Closing(run, this.#closing).failed(error);
+      });
+    };
     let result: T;
     try {
       result = run.scope(agent);
     } catch (error) {
-      closing().failed(error);
+      failed(error);
       throw error;
     }
     if (isPromise(result)) {
-      result.then(
-        (value) => {
-          closing().fulfilled(value);
-        },
-        (error: unknown) => {
-          closing().failed(error);
-        },
-      );
-    } else closing().returned();
+      result.then((value) => {
+        const { lastCall } = run;
+        this.#later.add(() => {
+          new Closing(run, this.#closing).fulfilled(value, lastCall);
+        });
+      }, failed);
+    } else new Closing(run, this.#closing).returned();
     return result;
   }
 

@@ -13,8 +13,10 @@ import type { TapCallbacks } from './tap-callbacks.ts';
 export function tapInPlace<T>(source: ReadableStream<T>, callbacks: TapCallbacks<T>): ReadableStream<T> {
   if (Object.getPrototypeOf(source) !== ReadableStream.prototype || !Object.isExtensible(source))
     return tapStream(source, callbacks);
+  // Before the fields of the watch: with them, V8 takes twice as long to change it.
+  Object.setPrototypeOf(source, WatchedStream.prototype);
   new Watch(source, callbacks);
-  return Object.setPrototypeOf(source, WatchedStream.prototype) as ReadableStream<T>;
+  return source;
 }
 
 /** Its instances are the objects that it is given: the private fields of a class that extends it go onto them. */
