@@ -19,8 +19,7 @@ progress('bytes of a run of 20 calls');
 const bytes = await benchBytes(20, 200);
 progress('a burst of 1,500 runs');
 const burst = await benchBurst(1500);
-progress('the store at full speed');
-const store = await benchStore(40_000);
+const store = await benchStore(40_000, 5, progress);
 progress('a full disk');
 const diskFull = await benchDiskFull(12_000, 8192);
 
