@@ -1,7 +1,7 @@
 /**
  * How many rows a second become durable, and how long the host's event loop is held up meanwhile. In processes of their own,
- * because what the other parts leave in the heap makes collections longer; several, because one pause of the whole machine
- * takes as many events as all collections do.
+ * because what the other parts leave in the heap makes collections longer; several, because one pause of the machine may decide
+ * the p99 of one.
  */
 import { execa } from 'execa';
 import { median, round } from '../statistics.ts';
