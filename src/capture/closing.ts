@@ -1,5 +1,6 @@
 /** When a run is over whose agent was handed over as a function: decides from how the function and its calls ended. */
 import type { Trajectory } from '../trajectory/records.ts';
+import { describeError } from './outcome.ts';
 import type { ActiveRun, RunWatcher } from './run.ts';
 
 export interface ClosingOptions {
@@ -9,7 +10,7 @@ export interface ClosingOptions {
   readonly soon: (close: () => void) => void;
 }
 
-/** Made once the agent has settled, in a turn that the user's call does not wait for: nothing is to be decided before. */
+/** Made once the agent has settled, for a promise in a turn that nobody waits for: nothing is to be decided before. */
 export class Closing implements RunWatcher {
   readonly #run: ActiveRun;
   readonly #options: ClosingOptions;
@@ -30,12 +31,12 @@ export class Closing implements RunWatcher {
   /** The agent's promise was fulfilled, when `last` was its latest call. Most agents have awaited their calls by then. */
   fulfilled(result: unknown, last: ActiveRun['lastCall']): void {
     const run = this.#run;
-    if (run.lastCall === last && run.looksComplete && !mayStillStream(result)) this.#close();
+    if (run.lastCall === last && run.looksComplete && !this.#mayStillStream(result)) this.#close();
     else this.#closeLater();
   }
 
   failed(error: unknown): void {
-    this.#outcome = { status: 'failed', error: describe(error) };
+    this.#outcome = { status: 'failed', error: describeError(error) };
     this.#close();
   }
 
@@ -47,6 +48,11 @@ export class Closing implements RunWatcher {
   /** The run is finished; a timer that is left behind would hold all of it in memory for as long. */
   finished(): void {
     clearTimeout(this.#timer);
+  }
+
+  /** What was given back may fail where it is looked at. */
+  #mayStillStream(result: unknown): boolean {
+    return this.#run.guard('looking at what an agent gave back', () => mayStillStream(result), true);
   }
 
   #closeLater(): void {
@@ -80,10 +86,4 @@ export function mayStillStream(result: unknown): boolean {
 
 function isStream(value: unknown): boolean {
   return typeof value === 'object' && value !== null && streamKeys.some((key) => key in value);
-}
-
-function describe(error: unknown): { name: string; message: string } {
-  return error instanceof Error
-    ? { name: error.name, message: error.message }
-    : { name: 'Error', message: String(error) };
 }

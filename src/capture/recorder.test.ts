@@ -205,6 +205,29 @@ describe('Recorder', () => {
     });
   });
 
+  it('closes where what its agent throws, or gives back, cannot be read', async () => {
+    const { recorder, finished, faults } = setUp();
+    const thrown: unknown = Object.create(null);
+    await expect(recorder.run({}, () => Promise.reject(thrown as Error))).rejects.toBe(thrown);
+    const hostile = {
+      get output(): string {
+        throw new Error('no output');
+      },
+    };
+    const answered = recorder.run({}, async () => {
+      recorder.current()?.startCall(call).end(ended);
+      return Promise.resolve(hostile);
+    });
+    expect(await answered).toBe(hostile);
+    await vi.waitFor(() => {
+      expect(finished.map(({ outcome }) => outcome)).toEqual([
+        { status: 'failed', error: { name: 'Error', message: 'What was thrown cannot be read as text.' } },
+        { status: 'finished' },
+      ]);
+    });
+    expect(faults.counts()).toEqual({ 'looking at what an agent gave back': 1 });
+  });
+
   it('fails with its agent, and says so on record', async () => {
     const { recorder, finished } = setUp();
     await expect(recorder.run({}, () => Promise.reject(new TypeError('no')))).rejects.toThrow('no');
