@@ -1,10 +1,14 @@
 /** Nothing is lost silently: every trajectory is stored or counted. */
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FaultCounter } from '../src/capture/faults.ts';
 import { StoreSink } from '../src/capture/sink.ts';
 import { createApprentice, openSqliteStore, StoreError, type Store } from '../src/index.ts';
 import { aReward, aTrajectory } from '../src/testing/records.ts';
 import { freshFolder } from './recording.ts';
+
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 describe('StoreSink', () => {
   it('records a burst of 1,500 concurrent runs wholly', async () => {
@@ -114,11 +118,20 @@ describe('StoreSink', () => {
     const { store, portions } = await watchedStore();
     const sink = new StoreSink({ store: Promise.resolve(store), faults: new FaultCounter() });
     await turn();
-    for (let count = 0; count < 64; count += 1) sink.accept(aTrajectory({}));
-    await Promise.resolve();
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    sink.accept(aTrajectory({}));
+    await turn();
+    for (let count = 1; count < 64; count += 1) sink.accept(aTrajectory({}));
+    // After all microtasks, and before the next turn.
+    await new Promise((resolve) => {
+      process.nextTick(resolve);
+    });
     expect(portions).toEqual([]);
-    while (portions.length === 0) await turn();
+    await turn();
+    await turn();
     expect(portions).toEqual([64]);
+    vi.useRealTimers();
+    await store.flush();
     await sink.close();
     await store.close();
   });

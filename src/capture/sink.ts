@@ -156,7 +156,7 @@ export class StoreSink implements TrajectorySink {
     }
   }
 
-  /** As much as one turn of the host's event loop bears; rewards behind the trajectories that they are about. */
+  /** As much as one turn of the host's event loop bears. Rewards go along, and may come before a trajectory that has to wait. */
   async #writeSome(store: Store): Promise<void> {
     if (this.#retryAt > Date.now()) await sleep(this.#retryAt - Date.now());
     while (this.#inFlightBytes >= maxInFlightBytes) await this.#room();
